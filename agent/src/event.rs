@@ -1,0 +1,39 @@
+//! Owns [`Event`]: all that can wake the agent, on one screen.
+
+use std::net::SocketAddr;
+
+use sealane_broker::board::BoardEvent;
+use sealane_broker::publish::PublishError;
+use sealane_state::name::LinkName;
+
+use crate::admin::Ask;
+use crate::hand::Pass;
+
+/// Something happened.
+pub enum Event {
+    /// The host was looked at, and changed where it differed.
+    Host(Pass),
+    /// The host could not be looked at; it is tried again by itself.
+    HostUnseen(String),
+    /// Something on the broker.
+    Board(BoardEvent),
+    /// An attempt to write our advertisement ended.
+    Published(Result<(), PublishError>),
+    /// A probe datagram came in.
+    Datagram(Datagram),
+    /// Somebody asks on the admin socket.
+    Ask(Ask),
+    /// A signal to stop: lanes stay up.
+    Stop,
+}
+
+/// A probe datagram and the way it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Datagram {
+    /// Link that it came in by.
+    pub link: LinkName,
+    /// Sender.
+    pub from: SocketAddr,
+    /// Payload.
+    pub bytes: Vec<u8>,
+}
