@@ -3,5 +3,10 @@
 
 pub mod config;
 pub mod config_file;
+pub mod event;
+pub mod hand;
+pub mod probe_io;
+pub mod admin;
+pub mod metrics;
 pub mod log;
 pub mod notify;
