@@ -8,6 +8,7 @@ use sealane_state::name::LinkName;
 
 use crate::admin::Ask;
 use crate::hand::Pass;
+use crate::inquiry::Inquiry;
 
 /// Something happened.
 pub enum Event {
@@ -21,6 +22,8 @@ pub enum Event {
     Published(Result<(), PublishError>),
     /// A probe datagram came in.
     Datagram(Datagram),
+    /// Another agent asks.
+    Inquiry(Inquiry),
     /// Somebody asks on the admin socket.
     Ask(Ask),
     /// A signal to stop: lanes stay up.

@@ -86,7 +86,8 @@ impl ProbeSockets {
     }
 }
 
-fn destination(way: &Way, to: IpAddr) -> SocketAddr {
+/// Returns the socket address of `to` on a way, with the scope that link-local addresses need.
+pub fn destination(way: &Way, to: IpAddr) -> SocketAddr {
     match to {
         IpAddr::V4(address) => SocketAddr::V4(SocketAddrV4::new(address, PORT)),
         IpAddr::V6(address) => {
