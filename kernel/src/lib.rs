@@ -3,4 +3,6 @@
 
 mod statefile;
 
+pub mod keyring;
 pub mod nft;
+pub mod sysctl;
