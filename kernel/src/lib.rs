@@ -6,3 +6,4 @@ mod statefile;
 pub mod keyring;
 pub mod nft;
 pub mod sysctl;
+pub mod wireguard;
