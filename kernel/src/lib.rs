@@ -3,4 +3,7 @@
 
 mod statefile;
 
+pub mod keyring;
 pub mod nft;
+pub mod sysctl;
+pub mod wireguard;
