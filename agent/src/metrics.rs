@@ -110,7 +110,12 @@ impl Metrics {
         let help = "Bytes sent since the device was made";
         lanes.register_with_unit("sent", help, Unit::Bytes, self.lane_sent.clone());
         let help = "Unix time of the last completed handshake";
-        lanes.register_with_unit("last_handshake", help, Unit::Seconds, self.lane_handshake.clone());
+        lanes.register_with_unit(
+            "last_handshake",
+            help,
+            Unit::Seconds,
+            self.lane_handshake.clone(),
+        );
     }
 
     fn register_rest(&mut self) {
@@ -122,7 +127,12 @@ impl Metrics {
         let help = "Version of the ClusterSet in force";
         all.register("clusterset_version", help, self.clusterset_version.clone());
         let help = "Unix time at which the ClusterSet expires";
-        all.register_with_unit("clusterset_expiry", help, Unit::Seconds, self.clusterset_expires.clone());
+        all.register_with_unit(
+            "clusterset_expiry",
+            help,
+            Unit::Seconds,
+            self.clusterset_expires.clone(),
+        );
         all.register("problems", "Problems shown by the status", self.problems.clone());
         let help = "Changes made to this host";
         all.register("host_changes", help, self.host_changes.clone());

@@ -5,5 +5,6 @@ mod statefile;
 
 pub mod keyring;
 pub mod nft;
+pub mod probe_socket;
 pub mod sysctl;
 pub mod wireguard;
