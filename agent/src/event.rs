@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 
 use sealane_broker::board::BoardEvent;
 use sealane_broker::publish::PublishError;
-use sealane_state::name::LinkName;
 
 use crate::admin::Ask;
 use crate::hand::Pass;
 use crate::inquiry::Inquiry;
+use crate::probe_io::Way;
 
 /// Something happened.
 pub enum Event {
@@ -33,8 +33,8 @@ pub enum Event {
 /// A probe datagram and the way it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Datagram {
-    /// Link that it came in by.
-    pub link: LinkName,
+    /// The way it came in by.
+    pub way: Way,
     /// Sender.
     pub from: SocketAddr,
     /// Payload.

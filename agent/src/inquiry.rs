@@ -97,7 +97,7 @@ fn on_link(way: &Way) -> io::Result<Socket> {
     if way.source.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    socket.bind_device(Some(way.link.as_str().as_bytes()))?;
+    socket.bind_device(way.link.as_ref().map(|link| link.as_str().as_bytes()))?;
     Ok(socket)
 }
 
@@ -119,7 +119,7 @@ async fn serve(listener: TcpListener, way: Way, events: mpsc::Sender<Event>) {
                 });
             }
             Err(error) => {
-                tracing::debug!(link = %way.link, %error, "inquiry listener closed");
+                tracing::debug!(link = ?way.link, %error, "inquiry listener closed");
                 return;
             }
         }

@@ -22,12 +22,23 @@ const BUFFER_BYTES: usize = 65_536;
 /// A way that probes take.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Way {
-    /// Link that probes leave and enter by.
-    pub link: LinkName,
-    /// Index of the link; a link made anew has another.
+    /// Link that probes leave and enter by; `None` where routing decides.
+    pub link: Option<LinkName>,
+    /// Index of the link, 0 without one; a link made anew has another.
     pub index: u32,
     /// Own address on it.
     pub source: IpAddr,
+}
+
+/// What became of a datagram on this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// It left.
+    Away,
+    /// The link is too small for it.
+    TooLarge,
+    /// It did not leave; the next one may.
+    Lost,
 }
 
 /// All open sockets.
@@ -63,25 +74,28 @@ impl ProbeSockets {
             }
             match self.open_one(way) {
                 Ok(open) => drop(self.open.insert(way.clone(), open)),
-                Err(error) => tracing::debug!(link = %way.link, source = %way.source, %error,
+                Err(error) => tracing::debug!(link = ?way.link, source = %way.source, %error,
                     "probe socket not open yet"),
             }
         }
     }
 
     /// Sends a datagram by a way; what cannot be sent counts as lost.
-    pub fn send(&self, way: &Way, to: IpAddr, bytes: &[u8]) {
-        if let Some(open) = self.open.get(way) {
-            let to = destination(way, to);
-            if let Err(error) = open.socket.try_send_to(bytes, to) {
+    pub fn send(&self, way: &Way, to: IpAddr, bytes: &[u8]) -> Sent {
+        let Some(open) = self.open.get(way) else { return Sent::Lost };
+        match open.socket.try_send_to(bytes, destination(way, to)) {
+            Ok(_) => Sent::Away,
+            Err(error) if error.raw_os_error() == Some(nix::libc::EMSGSIZE) => Sent::TooLarge,
+            Err(error) => {
                 tracing::trace!(%to, %error, "probe not sent");
+                Sent::Lost
             }
         }
     }
 
     fn open_one(&self, way: &Way) -> io::Result<Open> {
         let socket = Arc::new(bind(way)?);
-        let reader = tokio::spawn(read(socket.clone(), way.link.clone(), self.events.clone()));
+        let reader = tokio::spawn(read(socket.clone(), way.clone(), self.events.clone()));
         Ok(Open { socket, reader })
     }
 }
@@ -98,16 +112,16 @@ pub fn destination(way: &Way, to: IpAddr) -> SocketAddr {
 }
 
 fn bind(way: &Way) -> io::Result<UdpSocket> {
-    UdpSocket::from_std(probe_socket::open(&way.link, destination(way, way.source))?)
+    UdpSocket::from_std(probe_socket::open(way.link.as_ref(), destination(way, way.source))?)
 }
 
-async fn read(socket: Arc<UdpSocket>, link: LinkName, events: mpsc::Sender<Event>) {
+async fn read(socket: Arc<UdpSocket>, way: Way, events: mpsc::Sender<Event>) {
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
         match socket.recv_from(&mut buffer).await {
             Ok((length, from)) => {
                 let bytes = buffer[..length].to_vec();
-                let datagram = Datagram { link: link.clone(), from, bytes };
+                let datagram = Datagram { way: way.clone(), from, bytes };
                 if events.send(Event::Datagram(datagram)).await.is_err() {
                     return;
                 }
@@ -116,7 +130,7 @@ async fn read(socket: Arc<UdpSocket>, link: LinkName, events: mpsc::Sender<Event
             Err(error) if error.raw_os_error() == Some(nix::libc::ENODEV) => return,
             // Errors of earlier sends are reported here too, and mean nothing.
             Err(error) => {
-                tracing::trace!(%link, %error, "probe socket");
+                tracing::trace!(link = ?way.link, %error, "probe socket");
             }
         }
     }

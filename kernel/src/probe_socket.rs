@@ -9,14 +9,14 @@ use std::os::fd::AsRawFd;
 use sealane_state::name::LinkName;
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Opens a non-blocking UDP socket on `link`, bound to `local`.
+/// Opens a non-blocking UDP socket on `link` (or on any, without one), bound to `local`.
 ///
 /// Datagrams leave whole or not at all, whatever the host believes of the path's MTU: that is what
 /// a path MTU search measures (RFC 8899 section 4.1).
 ///
 /// # Errors
 /// Those of the system: `ENODEV` without such a link, `EADDRNOTAVAIL` without such an address.
-pub fn open(link: &LinkName, local: SocketAddr) -> io::Result<UdpSocket> {
+pub fn open(link: Option<&LinkName>, local: SocketAddr) -> io::Result<UdpSocket> {
     let kind = Type::DGRAM.nonblocking().cloexec();
     let socket = Socket::new(Domain::for_address(local), kind, Some(Protocol::UDP))?;
     match local.ip() {
@@ -28,7 +28,7 @@ pub fn open(link: &LinkName, local: SocketAddr) -> io::Result<UdpSocket> {
             set(&socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_PROBE)?;
         }
     }
-    socket.bind_device(Some(link.as_str().as_bytes()))?;
+    socket.bind_device(link.map(|link| link.as_str().as_bytes()))?;
     socket.bind(&local.into())?;
     Ok(socket.into())
 }
