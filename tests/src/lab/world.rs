@@ -123,7 +123,7 @@ impl Lab {
 
     /// Every host but the switch, in order of name.
     pub fn hosts(&self) -> Vec<Host> {
-        self.world.hosts().values().filter(|host| host.name() != SWITCH).cloned().collect()
+        self.world.machines()
     }
 
     /// The host whose bridges are the segments; faults between hosts are put here, out of their sight.
@@ -142,7 +142,7 @@ impl Lab {
     /// What an operator would look at on each host: addresses, routes, rules, nftables, WireGuard,
     /// bridge tables and the end of every log.
     pub fn dump(&self) -> String {
-        dump::lab(&self.world.name, &self.hosts())
+        self.world.dump()
     }
 
     /// Lets the lab outlive this process, until `kept::remove`; the answer says how to look around.
@@ -157,6 +157,14 @@ impl Lab {
 impl World {
     fn hosts(&self) -> MutexGuard<'_, BTreeMap<String, Host>> {
         self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn machines(&self) -> Vec<Host> {
+        self.hosts().values().filter(|host| host.name() != SWITCH).cloned().collect()
+    }
+
+    fn dump(&self) -> String {
+        dump::lab(&self.name, &self.machines())
     }
 
     fn life(&self) -> MutexGuard<'_, Life> {
@@ -205,8 +213,7 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         if thread::panicking() {
-            let hosts: Vec<Host> = self.hosts().values().cloned().collect();
-            eprintln!("{}", dump::lab(&self.name, &hosts));
+            eprintln!("{}", self.dump());
             if env::var_os("SEALANE_LAB_KEEP").is_some()
                 && let Ok(kept) = self.keep()
             {
