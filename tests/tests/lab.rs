@@ -63,7 +63,7 @@ fn routed(name: &str, family: Family) -> Routed {
 }
 
 fn flow(from: &Host, to: IpAddr, rate: u32, millis: u64) -> FlowReport {
-    let (span, linger) = (Duration::from_millis(millis), Duration::from_secs(1));
+    let (span, linger) = (Duration::from_millis(millis), Duration::from_millis(500));
     let pace = Pace { rate, span, size: 100, linger };
     drive::Flow::start(from, SocketAddr::new(to, 9000), pace).unwrap().finish().unwrap()
 }
@@ -128,6 +128,8 @@ fn processes_are_logged_found_ended_and_restarted() {
     assert_eq!(shell.log().unwrap(), "said\nsaid\n");
     let error = a.run("ip link show nothing").unwrap_err().to_string();
     assert!(error.starts_with("a: `ip link show nothing`: exit code 1"), "{error}");
+    let error = a.run("no-such-program").unwrap_err().to_string();
+    assert!(error.starts_with("a: no-such-program: neither built"), "{error}");
 }
 
 #[test]

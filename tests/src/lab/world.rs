@@ -6,7 +6,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -16,7 +16,7 @@ use nix::unistd::geteuid;
 
 use crate::lab::dump;
 use crate::lab::error::{LabError, Step};
-use crate::lab::holder::{init, keeper};
+use crate::lab::holder::{init, keeper, outer};
 use crate::lab::host::Host;
 use crate::lab::kept;
 use crate::lab::wait;
@@ -83,7 +83,9 @@ impl Lab {
         };
         let lab = Self { world: Arc::new(world) };
         let switch = lab.host(SWITCH)?;
-        // Frames between hosts are none of this host's netfilter's business.
+        // It has no address on any segment, and frames are none of its IP netfilter's business.
+        switch.sysctl("net.ipv6.conf.all.disable_ipv6", "1")?;
+        switch.sysctl("net.ipv6.conf.default.disable_ipv6", "1")?;
         for family in ["iptables", "ip6tables"] {
             let path = format!("/proc/sys/net/bridge/bridge-nf-call-{family}");
             if Path::new(&path).exists() {
@@ -226,11 +228,14 @@ impl Drop for World {
             return;
         }
         // Its end means that every process of the lab has ended and the folder is gone.
-        match life.holder.wait() {
-            Ok(status) if status.success() => {}
-            outcome => {
-                eprintln!("lab {}: its holder left {}: {outcome:?}", self.name, self.dir.display());
-            }
+        let outcome = life.holder.wait();
+        if outcome.as_ref().is_ok_and(ExitStatus::success) {
+            return;
+        }
+        // A holder that was refused its namespaces had nothing yet but this folder.
+        let unborn = !self.dir.join(outer::INIT_PID).exists();
+        if !unborn || fs::remove_dir_all(&self.dir).is_err() {
+            eprintln!("lab {}: its holder left {}: {outcome:?}", self.name, self.dir.display());
         }
     }
 }
