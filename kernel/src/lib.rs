@@ -5,5 +5,6 @@ mod statefile;
 
 pub mod keyring;
 pub mod nft;
+pub mod netlink;
 pub mod sysctl;
 pub mod wireguard;
