@@ -1,1 +1,9 @@
-//! Placeholder.
+//! Owns the Linux host: reads it, changes it, and runs the tunnel's data path. Knows nothing of
+//! clustersets, brokers or Kubernetes.
+
+mod statefile;
+
+pub mod keyring;
+pub mod nft;
+pub mod sysctl;
+pub mod wireguard;

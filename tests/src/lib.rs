@@ -1,1 +1,4 @@
-//! Placeholder.
+//! Owns what tests of several rooms share: the lab and the traffic sent through it. Owns no test.
+
+pub mod lab;
+pub mod traffic;

@@ -13,7 +13,7 @@ pub struct RouteKey {
     pub table: u32,
     /// Destination, host bits zero; `0.0.0.0/0` and `::/0` are the default routes.
     pub destination: IpNetwork,
-    /// Route priority; lower wins.
+    /// Route priority; lower wins. 0 is the kernel's own default (1024 in IPv6).
     pub metric: u32,
 }
 
@@ -42,4 +42,17 @@ pub enum Target {
     },
     /// Refused with ICMP unreachable: a known remote prefix without a live way.
     Unreachable,
+    /// A way out that we never write, as `ip route` would show it. Only in what was observed: one
+    /// of ours that another hand changed, or a foreign one.
+    Other(String),
+}
+
+impl Target {
+    /// Returns the link that packets leave by; `None` when they do not leave, or not by one.
+    pub fn link(&self) -> Option<&LinkName> {
+        match self {
+            Self::Link(link) | Self::Via { link, .. } => Some(link),
+            Self::Unreachable | Self::Other(_) => None,
+        }
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::name::LinkName;
+
 /// A setting below `/proc/sys`, as a list of path components.
 ///
 /// Components, not a dotted text, because link names may hold dots.
@@ -17,6 +19,23 @@ impl SysctlKey {
     /// Returns the components below `/proc/sys`.
     pub fn components(&self) -> &[String] {
         &self.0
+    }
+
+    /// Returns the link that the setting belongs to, such as `eth0` in `net/ipv4/conf/eth0/mtu`.
+    ///
+    /// `None` for host-wide settings; `all` and `default` are no links.
+    pub fn link(&self) -> Option<LinkName> {
+        match self.0.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+            ["net", _, "conf" | "neigh", "all" | "default", ..] => None,
+            ["net", _, "conf" | "neigh", link, _, ..] => link.parse().ok(),
+            _ => None,
+        }
+    }
+}
+
+impl<S: Into<String>> FromIterator<S> for SysctlKey {
+    fn from_iter<I: IntoIterator<Item = S>>(components: I) -> Self {
+        Self(components.into_iter().map(Into::into).collect())
     }
 }
 

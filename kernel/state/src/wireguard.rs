@@ -43,6 +43,19 @@ pub struct Peer {
     pub accepted_sources: BTreeSet<IpNetwork>,
 }
 
+impl Peer {
+    /// Whether an observed peer is what this wanted peer asks for; an endpoint that is not asked
+    /// for may be any.
+    pub fn is_met_by(&self, seen: &Self) -> bool {
+        let endpoint = self.endpoint.is_none() || self.endpoint == seen.endpoint;
+        endpoint
+            && self.psk == seen.psk
+            && self.keepalive == seen.keepalive
+            && self.allowed_ips == seen.allowed_ips
+            && self.accepted_sources == seen.accepted_sources
+    }
+}
+
 /// What a device reports of a peer beside its configuration.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PeerCounters {
