@@ -162,7 +162,7 @@ pub fn place_nodes(
 pub fn link_of(target: &Target) -> Option<&LinkName> {
     match target {
         Target::Link(link) | Target::Via { link, .. } => Some(link),
-        Target::Unreachable => None,
+        Target::Unreachable | Target::Other(_) => None,
     }
 }
 
