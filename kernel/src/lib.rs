@@ -5,6 +5,7 @@ mod statefile;
 
 pub mod keyring;
 pub mod nft;
-pub mod probe_socket;
+pub mod netlink;
 pub mod sysctl;
 pub mod wireguard;
+pub mod probe_socket;

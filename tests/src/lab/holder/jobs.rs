@@ -157,7 +157,13 @@ fn search_path() -> io::Result<String> {
 
 fn named(what: &Invocation, error: &io::Error) -> io::Error {
     let program = what.argv.first().map_or("", String::as_str);
-    io::Error::new(error.kind(), format!("{program}: {error}"))
+    match error.kind() {
+        io::ErrorKind::NotFound => io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("{program}: neither built (`cargo build --bins`) nor installed"),
+        ),
+        kind => io::Error::new(kind, format!("{program}: {error}")),
+    }
 }
 
 fn deadline(timeout_ms: u64) -> Instant {
