@@ -127,6 +127,9 @@ fn processes_are_logged_found_ended_and_restarted() {
     shell.restart().unwrap();
     shell.wait(SOON).unwrap();
     assert_eq!(shell.log().unwrap(), "said\nsaid\n");
+    shell.says("said", SOON).unwrap();
+    let error = shell.says("unsaid", SOON).unwrap_err().to_string();
+    assert!(error.contains("it ended with exit code 3; it said: said"), "{error}");
     let error = a.run("ip link show nothing").unwrap_err().to_string();
     assert!(error.starts_with("a: `ip link show nothing`: exit code 1"), "{error}");
     let error = a.run("no-such-program").unwrap_err().to_string();
