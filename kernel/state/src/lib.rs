@@ -10,6 +10,7 @@ pub mod host;
 pub mod link;
 pub mod name;
 pub mod neighbour;
+pub mod nft_text;
 pub mod owner;
 pub mod route;
 pub mod rule;

@@ -33,6 +33,12 @@ impl SysctlKey {
     }
 }
 
+impl<S: Into<String>> FromIterator<S> for SysctlKey {
+    fn from_iter<I: IntoIterator<Item = S>>(components: I) -> Self {
+        Self(components.into_iter().map(Into::into).collect())
+    }
+}
+
 impl fmt::Display for SysctlKey {
     /// Prints the `sysctl(8)` spelling: `/` inside a component's dot is kept apart by `/`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
