@@ -3,8 +3,11 @@
 
 mod statefile;
 
+pub mod host;
 pub mod keyring;
-pub mod nft;
 pub mod netlink;
+pub mod nft;
+pub mod outcome;
+pub mod perform;
 pub mod sysctl;
 pub mod wireguard;
