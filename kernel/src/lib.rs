@@ -6,4 +6,5 @@ mod statefile;
 pub mod keyring;
 pub mod nft;
 pub mod sysctl;
+pub mod tunnel_io;
 pub mod wireguard;
