@@ -5,6 +5,7 @@ mod statefile;
 
 pub mod keyring;
 pub mod nft;
+pub mod netlink;
 pub mod sysctl;
 pub mod tunnel_io;
 pub mod wireguard;

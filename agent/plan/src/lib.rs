@@ -8,3 +8,21 @@ pub mod problem;
 pub mod remote;
 pub mod verdict;
 pub mod world;
+
+pub mod claims;
+pub mod election;
+pub mod firewall;
+pub mod ground;
+pub mod lanes;
+pub mod leg;
+pub mod peers;
+pub mod reasons;
+pub mod routes;
+pub mod source;
+pub mod steering;
+pub mod sysctls;
+pub mod targets;
+
+pub mod digest;
+pub mod mtu;
+pub mod prefix;

@@ -90,6 +90,13 @@ pub enum Problem {
         /// The slot.
         slot: u8,
     },
+    /// A tunnel entry has a slot that no lane link stands for.
+    BadSlot {
+        /// Whose.
+        gateway: GatewayId,
+        /// The slot.
+        slot: u8,
+    },
     /// A gateway that does not answer advertises no address to try.
     NoCandidate(GatewayId),
     /// Neither end can be probed in a family that both have.
@@ -150,6 +157,7 @@ impl Problem {
             Self::OwnKey(_) => "OwnKey",
             Self::DuplicateTunnelKey { .. } => "DuplicateTunnelKey",
             Self::SlotShared { .. } => "SlotShared",
+            Self::BadSlot { .. } => "BadSlot",
             Self::NoCandidate(_) => "NoCandidate",
             Self::NoProbeFamily(_) => "NoProbeFamily",
             Self::Held { .. } => "Held",
@@ -226,6 +234,11 @@ impl Problem {
                     "{holder} has slot {slot} too, and kernel WireGuard takes packets from one only"
                 ),
                 "give the member's gateways different slots, or run the userspace backend here",
+            ),
+            Self::BadSlot { gateway, slot } => (
+                format!("lane to {gateway}"),
+                format!("its slot {slot} is above 7"),
+                "give the gateway a slot from 0 to 7",
             ),
             Self::NoCandidate(gateway) => (
                 format!("lane to {gateway}"),
