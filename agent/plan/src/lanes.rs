@@ -50,14 +50,14 @@ pub fn survey<'a>(
     claims: &'a Claims<'a>,
     problems: &mut BTreeSet<Problem>,
 ) -> Vec<Lane<'a>> {
-    let (Some(own), Some(backend)) = (ground.gateway(), ground.backend) else {
+    let Some(own) = ground.gateway().filter(|_| ground.backend.is_some()) else {
         return Vec::new();
     };
     let mut holders: BTreeMap<PublicKey, &Claimant<'a>> = BTreeMap::new();
     let mut lanes = Vec::new();
     for claimant in &claims.claimants {
         for tunnel in &claimant.gateway.tunnels {
-            match lane(ground, own, backend, claimant, tunnel, &holders) {
+            match lane(ground, own, claimant, tunnel, &holders) {
                 Ok(lane) => {
                     holders.insert(tunnel.key, claimant);
                     lanes.push(lane);
@@ -127,24 +127,27 @@ impl Outside {
     /// Whether a handshake to `endpoint` could reach another host without crossing a lane.
     fn admits(&self, endpoint: SocketAddr) -> bool {
         let address = endpoint.ip();
-        let special = match address {
-            IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast(),
-            IpAddr::V6(ip) => ip.is_unicast_link_local(),
-        };
         let host = prefix::host(address);
-        endpoint.port() != 0
-            && !(special || address.is_unspecified() || address.is_loopback())
-            && !address.is_multicast()
+        let elsewhere = endpoint.port() != 0
+            && !is_special(address)
             && !self.own.contains(&address)
-            && self.offered.contains(&prefix::family_of(address))
-            && (self.inside.meeting(host).is_none() || self.connected.meeting(host).is_some())
+            && self.offered.contains(&prefix::family_of(address));
+        elsewhere && (self.inside.meeting(host).is_none() || self.connected.meeting(host).is_some())
     }
+}
+
+/// Whether no host of its own has this address.
+fn is_special(address: IpAddr) -> bool {
+    let of_family = match address {
+        IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local() || ip.to_ipv4_mapped().is_some(),
+    };
+    of_family || address.is_unspecified() || address.is_loopback() || address.is_multicast()
 }
 
 fn lane<'a>(
     ground: &Ground<'a>,
     own: &OwnGateway,
-    backend: Backend,
     claimant: &'a Claimant<'a>,
     tunnel: &'a RemoteTunnel,
     holders: &BTreeMap<PublicKey, &Claimant<'a>>,
@@ -161,10 +164,7 @@ fn lane<'a>(
     let Some(psk) = ground.world.psks.get(&id).copied() else {
         return Err(Box::new(Problem::PskMissing(gateway())));
     };
-    let slot = match backend {
-        Backend::Kernel => tunnel.slot,
-        Backend::Userspace => 0,
-    };
+    let slot = if ground.backend == Some(Backend::Kernel) { tunnel.slot } else { 0 };
     let Some(link) = link(slot) else {
         return Err(Box::new(Problem::BadSlot { gateway: gateway(), slot }));
     };

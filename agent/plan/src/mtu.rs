@@ -73,8 +73,7 @@ fn default_route_mtu(world: &World) -> Option<u32> {
     let defaults = host.routes.iter().filter(|(key, _)| key.destination.prefix() == 0);
     defaults
         .filter_map(|(_, route)| {
-            let link =
-                crate::routes::link_of(&route.target).filter(|link| !ground::is_ours(link))?;
+            let link = route.target.link().filter(|link| !ground::is_ours(link))?;
             let mtu = host.links.get(link)?.mtu;
             Some(route.mtu.map_or(mtu, |limit| limit.min(mtu)))
         })

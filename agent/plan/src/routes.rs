@@ -69,7 +69,7 @@ impl Ways {
     /// Puts table and rules of remote prefixes into `host`.
     pub fn place(&self, ground: &Ground<'_>, sources: &Sources, host: &mut HostState) {
         for (destination, remote) in &self.0 {
-            let link = link_of(&remote.target).and_then(|link| host.links.get(link));
+            let link = remote.target.link().and_then(|link| host.links.get(link));
             let mtu = link.and_then(|l| mtu::of_route(*destination, remote.path_mtu, l.mtu));
             let source = link.and_then(|_| sources.toward(*destination));
             let target = remote.target.clone();
@@ -93,7 +93,7 @@ impl Ways {
     /// Repeats narrow prefixes in the tables of exits, whose default route knows no path MTU.
     pub fn place_narrow(&self, steering: &Steering, host: &mut HostState) {
         for exit in steering.exits.iter().filter(|exit| exit.life == Life::Live) {
-            let Some(link_mtu) = link_of(&exit.target).and_then(|link| host.links.get(link)) else {
+            let Some(link_mtu) = exit.target.link().and_then(|link| host.links.get(link)) else {
                 continue;
             };
             let link_mtu = link_mtu.mtu;
@@ -155,14 +155,6 @@ pub fn place_nodes(
             mark: None,
             table: owner::TABLE_NODES,
         }));
-    }
-}
-
-/// Returns the link that packets leave by; `None` where they are refused.
-pub fn link_of(target: &Target) -> Option<&LinkName> {
-    match target {
-        Target::Link(link) | Target::Via { link, .. } => Some(link),
-        Target::Unreachable | Target::Other(_) => None,
     }
 }
 

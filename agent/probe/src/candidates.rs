@@ -162,10 +162,7 @@ impl CandidateSearch {
         self.next = now.after(LOOK);
         let grew = self.count(now, report.received_bytes);
         if self.works(now, report) {
-            self.attempt = None;
-            self.worked = true;
-            self.tried.values_mut().for_each(|tries| *tries = 0);
-            self.learn(report.endpoint);
+            self.rest(report);
             return Choice::LeaveAlone;
         }
         // An endpoint that worked a moment ago, or that the peer has just been heard from, gets an
@@ -190,6 +187,13 @@ impl CandidateSearch {
         }
     }
 
+    /// Notes that the lane works, by better evidence than the tunnel's: probes are answered.
+    pub fn working(&mut self, now: Time, report: &TunnelReport) {
+        self.next = now.after(LOOK);
+        self.received = Some(Received { bytes: report.received_bytes, grew: now });
+        self.rest(report);
+    }
+
     /// Returns when [`CandidateSearch::step`] should next be called.
     #[must_use]
     pub fn next_wake(&self) -> Time {
@@ -200,6 +204,13 @@ impl CandidateSearch {
     #[must_use]
     pub fn trying(&self) -> Option<SocketAddr> {
         self.attempt.map(|attempt| attempt.address)
+    }
+
+    fn rest(&mut self, report: &TunnelReport) {
+        self.attempt = None;
+        self.worked = true;
+        self.tried.values_mut().for_each(|tries| *tries = 0);
+        self.learn(report.endpoint);
     }
 
     /// Notes the byte counter; returns whether it grew. A counter that fell is a new tunnel's.

@@ -157,7 +157,8 @@ impl Path {
 
     /// Takes what the tunnel reports of the peer; returns what to do with its endpoint.
     ///
-    /// A lane that probes find up is left alone. A new endpoint has its path MTU proved again.
+    /// A lane that probes find up is left alone. A new endpoint has its path MTU proved again. A lane
+    /// wants this at each [`Path::next_wake`]; a leg never.
     pub fn tunnel_reported(&mut self, now: Time, report: &TunnelReport) -> Choice {
         let moved = self.endpoint.is_some() && self.endpoint != report.endpoint;
         self.endpoint = report.endpoint;
@@ -165,10 +166,11 @@ impl Path {
             self.mtu.reprove(now);
         }
         let Some(search) = &mut self.search else { return Choice::LeaveAlone };
-        match (search.step(now, report), self.health.state()) {
-            (_, State::Up) => Choice::LeaveAlone,
-            (choice, State::Unknown | State::Down) => choice,
+        if self.health.state() == State::Up {
+            search.working(now, report);
+            return Choice::LeaveAlone;
         }
+        search.step(now, report)
     }
 
     /// Returns the next datagram that is due; call until it returns none. `digest` is what this end

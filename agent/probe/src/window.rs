@@ -106,7 +106,9 @@ impl Window {
 
     /// Takes a reply. A late one still counts as answered: the path delays, it does not lose.
     pub(crate) fn answer(&mut self, now: Time, sequence: u64, sent: Time) -> Fit {
-        let Some(entry) = self.sent.iter_mut().find(|entry| entry.sequence == sequence) else {
+        let first = self.sent.front().map_or(0, |oldest| oldest.sequence);
+        let place = sequence.checked_sub(first).and_then(|place| usize::try_from(place).ok());
+        let Some(entry) = place.and_then(|place| self.sent.get_mut(place)) else {
             return Fit::Unknown;
         };
         if entry.at != sent {
@@ -117,10 +119,13 @@ impl Window {
         }
         let rtt_us = now.since(entry.at).as_micros().try_into().unwrap_or(u64::MAX);
         entry.fate = Fate::Answered { rtt_us };
-        self.estimate = Some(match self.estimate {
-            None => Estimate { smoothed_us: rtt_us, variation_us: rtt_us / 2, last_us: rtt_us },
-            Some(before) => before.with(rtt_us),
-        });
+        // What is read later than anybody waits measures a stall of the reader, not the path.
+        if now.since(sent) <= TIMEOUT_CEILING {
+            self.estimate = Some(match self.estimate {
+                None => Estimate { smoothed_us: rtt_us, variation_us: rtt_us / 2, last_us: rtt_us },
+                Some(before) => before.with(rtt_us),
+            });
+        }
         Fit::Fresh
     }
 

@@ -6,6 +6,7 @@ use super::{
     app::{App, Connection},
     failure::Failure,
     patch::{json_body, yaml_body},
+    protobuf,
     query::Query,
     rendering::Rendering,
     write::{UnknownFields, WriteOptions},
@@ -121,6 +122,7 @@ impl Payload {
         match self.content_type.as_str() {
             "" | "application/json" => json_body(&self.bytes),
             "application/yaml" => yaml_body(&self.bytes),
+            protobuf::CONTENT_TYPE => protobuf::body(&self.bytes),
             other => {
                 Err(Failure::unsupported_media_type(other, "application/json or application/yaml"))
             }

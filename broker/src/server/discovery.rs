@@ -8,7 +8,7 @@ use super::{
 use serde_json::{Map, Value, json};
 
 /// The Kubernetes version whose protocol is spoken; clients only compare it.
-const PROTOCOL: (&str, &str) = ("1", "34");
+const PROTOCOL: (&str, &str) = ("1", "33");
 
 /// `/version`.
 pub(crate) fn version() -> Value {
@@ -83,6 +83,16 @@ pub(crate) fn resources(group: &str) -> Value {
         }));
     }
     json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": kinds})
+}
+
+/// `/openapi/v2` as JSON: nothing is described there. Clients that only speak this version find no
+/// schema for our kinds and leave validation to the server.
+pub(crate) fn openapi_v2() -> Value {
+    json!({
+        "swagger": "2.0",
+        "info": {"title": "sealane-broker", "version": env!("CARGO_PKG_VERSION")},
+        "paths": {},
+    })
 }
 
 /// `/openapi/v3`.

@@ -43,4 +43,5 @@ mod kubeconfig;
 pub mod limit;
 mod listen;
 mod metrics;
+mod protobuf;
 mod rest;

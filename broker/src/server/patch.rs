@@ -85,13 +85,14 @@ fn bounded(value: Value) -> Result<Patch, Failure> {
     Ok(patch)
 }
 
-/// Server-side apply for kinds whose `spec` has one writer: body fields are replaced whole, labels
-/// and annotations are owned key by key, and what a manager stops sending it takes away.
+/// Server-side apply for kinds whose `spec` has one writer: a `spec` that is sent
+/// replaces the held one whole; labels and annotations are owned key by key, and those that a
+/// manager stops sending it takes away.
 fn apply(held: &Value, change: &Value, resource: &Resource, manager: &str, now: u64) -> Value {
     let mut object = held.clone();
     object["apiVersion"] = change["apiVersion"].clone();
     object["kind"] = change["kind"].clone();
-    for field in resource.body_fields() {
+    for field in resource.body_fields().filter(|field| !change[*field].is_null()) {
         object[field] = change[field].clone();
     }
     for part in ["labels", "annotations"] {
@@ -128,7 +129,7 @@ fn owned_keys(held: &Value, manager: &str, part: &str) -> BTreeSet<String> {
 
 fn managed(held: &Value, change: &Value, resource: &Resource, manager: &str, now: u64) -> Value {
     let mut fields = Map::new();
-    for field in resource.body_fields() {
+    for field in resource.body_fields().filter(|field| !change[*field].is_null()) {
         fields.insert(format!("f:{field}"), json!({}));
     }
     let mut metadata = Map::new();

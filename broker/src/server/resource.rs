@@ -136,9 +136,9 @@ const ADVERTISEMENTS: Resource = Resource {
         shown("Gateway", &["spec", "gateway"]),
         shown("State", &["spec", "view", "state"]),
         shown("Networks", &["spec", "view", "networks"]),
-        wide("Sequence", &["spec", "view", "sequence"]),
-        wide("Agent", &["spec", "view", "agent"]),
-        wide("Expires", &["spec", "view", "expires"]),
+        shown("Expires", &["spec", "view", "expires"]),
+        wide("Version", &["spec", "view", "agent"]),
+        wide("Addresses", &["spec", "view", "addresses"]),
         AGE,
     ],
     body: &[("spec", &["member", "gateway", "cert", "enrolment", "signed", "view"])],
@@ -233,6 +233,7 @@ fn view_schema() -> Value {
 fn cluster_set_schema() -> Value {
     json!({"spec": {
         "type": "object",
+        "description": "The signed list and what is needed to check it.",
         "required": ["genesis", "signed"],
         "properties": {
             "signed": signed_schema("The list, signed by the current root key."),
@@ -251,6 +252,7 @@ fn cluster_set_schema() -> Value {
 fn advertisement_schema() -> Value {
     json!({"spec": {
         "type": "object",
+        "description": "A signed payload with the certificate of its key.",
         "required": ["member", "gateway", "cert", "signed"],
         "properties": {
             "member": {"type": "string", "description": "Hint: the member that speaks."},

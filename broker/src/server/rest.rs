@@ -15,7 +15,7 @@ use axum::{
     Extension, Json, Router,
     body::Body,
     extract::{Path, Request, State},
-    http::{Method, StatusCode, header},
+    http::{HeaderMap, Method, StatusCode, header},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -61,6 +61,7 @@ fn discovery_routes() -> Router<App> {
             &format!("/apis/{GROUP}/{VERSION}"),
             get(|| async { Json(discovery::resources(GROUP)) }),
         )
+        .route("/openapi/v2", get(openapi_v2))
         .route("/openapi/v3", get(|| async { Json(discovery::openapi_index()) }))
         .route(
             &format!("/openapi/v3/apis/{GROUP}/{VERSION}"),
@@ -162,6 +163,16 @@ fn method_name(method: &Method) -> &'static str {
         "DELETE" => "DELETE",
         _ => "other",
     }
+}
+
+/// Old clients ask for protobuf alone; the empty message is the empty document.
+async fn openapi_v2(headers: HeaderMap) -> Response {
+    const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    if accept.is_some_and(|accept| accept.starts_with(PROTOBUF)) {
+        return ([(header::CONTENT_TYPE, PROTOBUF)], Body::empty()).into_response();
+    }
+    Json(discovery::openapi_v2()).into_response()
 }
 
 async fn list_namespaces(call: Call) -> Result<Response, Failure> {

@@ -215,6 +215,18 @@ pub fn add(channel: &mut Channel, name: &LinkName, link: &Link) -> Result<(), Re
     finish(channel, name, link.mtu)
 }
 
+/// Makes sure that a process may make a link of this name.
+///
+/// # Errors
+/// `EEXIST` when a link stands there that is neither ours nor an unmarked TUN device.
+pub fn refuse_foreign(table: &LinkTable, name: &LinkName) -> Result<(), Refusal> {
+    match table.named(name) {
+        Some(link) if link.ours => Ok(()),
+        Some(SeenLink { driver: Driver::Tun, unmarked: true, .. }) | None => Ok(()),
+        Some(_) => Err(not_ours(name)),
+    }
+}
+
 /// Marks a link that its own process made (the TUN device of a tunnel), and brings it up.
 ///
 /// # Errors

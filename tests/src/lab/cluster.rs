@@ -234,7 +234,11 @@ fn wire_to_bridge(
     inner: &str,
     addresses: Vec<IpNetwork>,
 ) -> Result<Vec<IpNetwork>, LabError> {
-    node.host.ip(&[format!("link set {outer} master cni0")])?;
+    // Hairpin: a pod that reaches itself by its Service gets its packet back by the same port.
+    node.host.ip(&[
+        format!("link set {outer} master cni0"),
+        format!("link set {outer} type bridge_slave hairpin on"),
+    ])?;
     let mut lines: Vec<String> =
         addresses.iter().map(|net| format!("addr add {net} dev {inner} {}", nodad(net))).collect();
     lines.push(format!("link set {inner} up"));

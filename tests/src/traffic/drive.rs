@@ -8,7 +8,6 @@ use serde::de::DeserializeOwned;
 
 use crate::lab::error::LabError;
 use crate::lab::host::Host;
-use crate::lab::impair::relay::listening;
 use crate::lab::process::{Command, Process};
 use crate::lab::wire::Exit;
 use crate::traffic::flow::Pace;
@@ -20,8 +19,14 @@ const PROGRAM: &str = "lab-traffic";
 /// How long one HTTP exchange may take.
 const HTTP_TIMEOUT: Duration = Duration::from_secs(3);
 
-fn any(port: u16) -> SocketAddr {
-    (Ipv6Addr::UNSPECIFIED, port).into()
+/// How long a server may take to start.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+
+fn server(host: &Host, role: &str, port: u16) -> Result<Process, LabError> {
+    let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+    let process = host.command(PROGRAM).args([role, "--listen"]).arg(any).spawn()?;
+    process.says("listening on ", START_TIMEOUT)?;
+    Ok(process)
 }
 
 /// Starts an HTTP server on both families; returns once it listens.
@@ -29,7 +34,7 @@ fn any(port: u16) -> SocketAddr {
 /// # Errors
 /// It does not start.
 pub fn http_server(host: &Host, port: u16) -> Result<Process, LabError> {
-    listening(host.command(PROGRAM).args(["http-server", "--listen"]).arg(any(port)).spawn()?)
+    server(host, "http-server", port)
 }
 
 /// Asks an HTTP server, once, by a new connection.
@@ -47,7 +52,7 @@ pub fn http_get(host: &Host, server: SocketAddr) -> Result<HttpAnswer, LabError>
 /// # Errors
 /// It does not start.
 pub fn udp_echo(host: &Host, port: u16) -> Result<Process, LabError> {
-    listening(host.command(PROGRAM).args(["udp-echo", "--listen"]).arg(any(port)).spawn()?)
+    server(host, "udp-echo", port)
 }
 
 /// Starts a TCP sink on both families; returns once it listens.
@@ -55,7 +60,7 @@ pub fn udp_echo(host: &Host, port: u16) -> Result<Process, LabError> {
 /// # Errors
 /// It does not start.
 pub fn tcp_sink(host: &Host, port: u16) -> Result<Process, LabError> {
-    listening(host.command(PROGRAM).args(["tcp-sink", "--listen"]).arg(any(port)).spawn()?)
+    server(host, "tcp-sink", port)
 }
 
 /// Sends to a TCP sink as fast as it goes.

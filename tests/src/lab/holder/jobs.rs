@@ -144,7 +144,9 @@ impl Jobs {
 fn command(what: &Invocation) -> io::Result<Command> {
     let program = what.argv.first().ok_or(Errno::EINVAL)?;
     let mut command = Command::new(program);
-    command.args(&what.argv[1..]).envs(&what.env).env("PATH", search_path()?).process_group(0);
+    // Panics keep their backtraces; plain errors in logs are easier to read without.
+    command.env("PATH", search_path()?).env("RUST_LIB_BACKTRACE", "0");
+    command.args(&what.argv[1..]).envs(&what.env).process_group(0);
     Ok(command)
 }
 

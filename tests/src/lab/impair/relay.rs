@@ -7,8 +7,10 @@ use crate::lab::error::LabError;
 use crate::lab::host::Host;
 use crate::lab::process::Process;
 use crate::lab::segment::Link;
-use crate::lab::wait::eventually;
 use crate::traffic::relay::fate::Impairment;
+
+/// How long the relay may take to start.
+const SOON: Duration = Duration::from_secs(10);
 
 /// Where each direction is diverted to.
 const PORTS: [u16; 2] = [7001, 7002];
@@ -98,21 +100,6 @@ fn launch(router: &Host, weather: Weather) -> Result<Process, LabError> {
         .args(["--seed".to_owned(), weather.seed.to_string()])
         .args(["--ports".to_owned(), PORTS.map(|port| port.to_string()).join(",")])
         .spawn()?;
-    listening(process)
-}
-
-/// The process, once it has said that it listens.
-///
-/// # Errors
-/// It ends instead, or says nothing in time.
-pub fn listening(process: Process) -> Result<Process, LabError> {
-    let what = format!("{}: a server listens", process.host().name());
-    eventually(Duration::from_secs(10), what, || {
-        let log = process.log().map_err(|error| error.to_string())?;
-        match log.lines().any(|line| line.starts_with("listening on ")) {
-            true => Ok(()),
-            false => Err(format!("its log says: {log}")),
-        }
-    })?;
+    process.says("listening on ", SOON)?;
     Ok(process)
 }
