@@ -59,7 +59,7 @@ pub fn local(session: &Session, config: &Config, seen: &Observation) -> LocalFac
 
 /// Returns all facts; `now` dates health and judges expiry.
 pub fn world(
-    session: &Session,
+    session: &mut Session,
     config: &Config,
     seen: &Observation,
     paths: &Paths,
@@ -68,11 +68,12 @@ pub fn world(
     let facts = local(session, config, seen);
     let unix = sealane_api::time::UnixTime(now.0);
     let remotes = session.trust.remotes(unix, &facts);
+    let psks = session.lend_psks(&remotes);
     World {
         me: Some(me(session, config)),
         nodes: nodes(config),
         members: members(session),
-        psks: session.lend_psks(&remotes),
+        psks,
         gateways: remotes
             .iter()
             .map(|remote| (intake::gateway_id(&remote.id), intake::remote_gateway(remote, now)))

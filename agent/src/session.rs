@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use sealane_api::advertisement::Networks;
 use sealane_api::cidr::Cidr;
+use sealane_api::keys::PairKey;
 use sealane_api::names::{ClusterSetId, GatewayId};
 use sealane_api::psk::{self, LaneEnd};
 use sealane_api::remote::{LocalFacts, RemoteGateway};
@@ -44,6 +45,8 @@ pub struct Session {
     /// Lanes that carry traffic by the last plan.
     pub choices: BTreeMap<MemberId, PublicKey>,
     ring: Arc<Ring>,
+    /// Lanes whose pre-shared key was derived already, with the pair key that it came from.
+    derived: BTreeMap<LaneId, (PairKey, PskFingerprint)>,
 }
 
 /// Why a membership cannot be taken up.
@@ -105,6 +108,7 @@ impl Session {
             line,
             choices: BTreeMap::new(),
             ring: ring.clone(),
+            derived: BTreeMap::new(),
         }))
     }
 
@@ -131,7 +135,7 @@ impl Session {
     }
 
     /// Derives the pre-shared key of every lane, lends it, and returns the fingerprints.
-    pub fn lend_psks(&self, remotes: &[RemoteGateway]) -> BTreeMap<LaneId, PskFingerprint> {
+    pub fn lend_psks(&mut self, remotes: &[RemoteGateway]) -> BTreeMap<LaneId, PskFingerprint> {
         let Some(keys) = &self.keys else { return BTreeMap::new() };
         let own = keys.wireguard();
         let ours = LaneEnd {
@@ -139,18 +143,23 @@ impl Session {
             pair: keys.pair.public(),
             owner: &self.own,
         };
-        let mut fingerprints = BTreeMap::new();
+        let mut derived = BTreeMap::new();
         for remote in remotes {
             for tunnel in &remote.tunnels {
+                let lane = LaneId { own, remote: PublicKey(tunnel.key.0) };
+                if let Some(known) = self.derived.get(&lane).filter(|it| it.0 == tunnel.pair) {
+                    derived.insert(lane, *known);
+                    continue;
+                }
                 let theirs =
                     LaneEnd { wireguard: tunnel.key, pair: tunnel.pair, owner: &remote.id };
                 // A pair key that does not contribute was refused on arrival.
                 if let Ok(psk) = psk::derive(&self.id, &keys.pair, ours, theirs) {
-                    let lane = LaneId { own, remote: PublicKey(tunnel.key.0) };
-                    fingerprints.insert(lane, self.ring.lend_psk(&psk));
+                    derived.insert(lane, (tunnel.pair, self.ring.lend_psk(&psk)));
                 }
             }
         }
-        fingerprints
+        self.derived = derived;
+        self.derived.iter().map(|(lane, (_, fingerprint))| (*lane, *fingerprint)).collect()
     }
 }
