@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use sealane_kernel::netlink::monitor::Monitor;
 use sealane_kernel::netlink::relevance::HostEvent;
-use sealane_state::host::HostState;
 use tokio::sync::mpsc;
 
 use crate::namespace::{TestHost, key, node, sh, via};
@@ -118,16 +118,17 @@ fn what_we_change_ourselves_tells_us_nothing() {
 
 #[test]
 fn after_more_notices_than_fit_we_are_told_to_look_anew() {
+    const ROOM_FOR_A_FEW: usize = 4096;
     let mut host = TestHost::fresh();
-    host.reach(&HostState::default());
-    let mut events = host.host.events().unwrap();
-    // A burst this large is still told of, whether each notice arrived or the buffer ran over.
-    let routes = (0..20_000).map(|i| {
-        format!("route add 10.{}.{}.{}/32 dev up0 table 5182\n", i >> 16, (i >> 8) & 255, i & 255)
-    });
-    batch("ip", &["-batch", "-"], &routes.collect::<String>());
-    let told = events_until_quiet(&mut events);
-    assert!(told.contains(&HostEvent::RoutesChanged) || told.contains(&HostEvent::Resync));
+    let mut want = node();
+    for number in 0..3_000u32 {
+        want.routes.insert(key(5182, &format!("fd10:{number:x}::/32")), via("fe80::21"));
+    }
+    host.reach(&want);
+    let (_monitor, mut events) = Monitor::start_with_buffer(0, ROOM_FOR_A_FEW).unwrap();
+    // The kernel tells of every IPv6 route that falls with its link, all at once.
+    sh("ip link del sealane-vx");
+    expect_event(&mut events, HostEvent::Resync);
 }
 
 #[test]

@@ -58,8 +58,8 @@ fn peer_lacks(want: &Peer, old: &Peer, now: Option<&Peer>) -> Option<String> {
     if want.endpoint.is_none() && now.endpoint != old.endpoint {
         return Some("roamed endpoint lost".to_owned());
     }
-    let common = want.allowed_ips.intersection(&old.allowed_ips);
-    let lost = common.filter(|net| !now.allowed_ips.contains(net)).next();
+    let mut common = want.allowed_ips.intersection(&old.allowed_ips);
+    let lost = common.find(|net| !now.allowed_ips.contains(net));
     lost.map(|net| format!("{net} taken away"))
 }
 
