@@ -10,4 +10,5 @@ pub mod nft;
 pub mod outcome;
 pub mod perform;
 pub mod sysctl;
+pub mod tunnel_io;
 pub mod wireguard;
