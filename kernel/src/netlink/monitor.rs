@@ -63,8 +63,20 @@ impl Monitor {
     /// # Errors
     /// What the sockets or the first dump report.
     pub fn start(own_port: u32) -> Result<(Self, mpsc::Receiver<HostEvent>), Refusal> {
-        let route = listening(NETLINK_ROUTE, &ROUTE_GROUPS)?;
-        let filter = listening(NETLINK_NETFILTER, &FILTER_GROUPS).ok();
+        Self::start_with_buffer(own_port, BUFFER_BYTES)
+    }
+
+    /// As [`Monitor::start`], with a receive buffer of this size. A smaller one runs over sooner;
+    /// [`HostEvent::Resync`] then tells that notices were lost.
+    ///
+    /// # Errors
+    /// As [`Monitor::start`].
+    pub fn start_with_buffer(
+        own_port: u32,
+        buffer_bytes: usize,
+    ) -> Result<(Self, mpsc::Receiver<HostEvent>), Refusal> {
+        let route = listening(NETLINK_ROUTE, &ROUTE_GROUPS, buffer_bytes)?;
+        let filter = listening(NETLINK_NETFILTER, &FILTER_GROUPS, buffer_bytes).ok();
         // Read after joining the groups: what changes in between is told as well.
         let mut channel = Channel::open()?;
         let links = LinkTable::read(&mut channel)?;
@@ -96,14 +108,14 @@ impl Drop for Monitor {
     }
 }
 
-fn listening(protocol: isize, groups: &[u32]) -> Result<Socket, Refusal> {
+fn listening(protocol: isize, groups: &[u32], buffer_bytes: usize) -> Result<Socket, Refusal> {
     let mut socket = Socket::new(protocol)?;
     socket
         .bind(&SocketAddr::new(0, groups.iter().fold(0, |mask, group| mask | 1 << (group - 1))))?;
     socket.set_non_blocking(true)?;
     let fd = socket.as_fd();
-    if setsockopt(&fd, sockopt::RcvBufForce, &BUFFER_BYTES).is_err() {
-        setsockopt(&fd, sockopt::RcvBuf, &BUFFER_BYTES).map_err(Refusal::plain)?;
+    if setsockopt(&fd, sockopt::RcvBufForce, &buffer_bytes).is_err() {
+        setsockopt(&fd, sockopt::RcvBuf, &buffer_bytes).map_err(Refusal::plain)?;
     }
     Ok(socket)
 }

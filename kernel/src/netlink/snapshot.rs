@@ -57,10 +57,13 @@ fn request(question: &RouteQuestion, links: &LinkTable) -> Result<RouteMessage, 
     let mut message = RouteMessage::default();
     let bits = |ip: IpAddr| if ip.is_ipv4() { 32 } else { 128 };
     message.header.address_family = match question.destination {
-        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V4(_) => {
+            // Otherwise IPv4 names the main table, whatever table it looked up.
+            message.header.flags = RouteFlags::LookupTable;
+            AddressFamily::Inet
+        }
         IpAddr::V6(_) => AddressFamily::Inet6,
     };
-    message.header.flags = RouteFlags::LookupTable;
     message.header.destination_prefix_length = bits(question.destination);
     let attributes = &mut message.attributes;
     attributes.push(RouteAttribute::Destination(RouteAddress::from(question.destination)));
