@@ -20,6 +20,8 @@ pub enum Event {
     Board(BoardEvent),
     /// An attempt to write our advertisement ended.
     Published(Result<(), PublishError>),
+    /// Our last word was taken by the broker, or not.
+    Withdrawn(Result<(), PublishError>),
     /// A probe datagram came in.
     Datagram(Datagram),
     /// Another agent asks.

@@ -53,6 +53,7 @@ pub struct BrokerLine {
     unusable: Vec<String>,
     addresses: BTreeSet<IpAddr>,
     word: watch::Sender<Option<Word>>,
+    hushed: Option<Word>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -93,6 +94,7 @@ impl BrokerLine {
             brokers,
             unusable,
             word,
+            hushed: None,
             tasks,
         }
     }
@@ -134,6 +136,16 @@ impl BrokerLine {
         });
     }
 
+    /// Stops keeping our word on the broker: a last one follows.
+    pub fn hush(&mut self) {
+        self.hushed = self.word.send_replace(None);
+    }
+
+    /// Keeps the word from before [`BrokerLine::hush`] again.
+    pub fn speak_on(&mut self) {
+        self.word.send_replace(self.hushed.take());
+    }
+
     /// Returns the brokers, for a last word.
     pub fn brokers(&self) -> Vec<Broker> {
         self.brokers.clone()
@@ -172,6 +184,16 @@ pub async fn say_last(
         }
     }
     last
+}
+
+/// Returns the error of a last word that no broker took in time.
+pub fn too_late(own: &GatewayId) -> PublishError {
+    PublishError {
+        name: own.to_string(),
+        url: "any".to_owned(),
+        cause: "no answer in time".to_owned(),
+        retry: Retry::Soon,
+    }
 }
 
 async fn keep_word(

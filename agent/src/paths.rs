@@ -182,6 +182,12 @@ impl Paths {
         self.legs.iter().map(|(node, leg)| (node.clone(), health(leg))).collect()
     }
 
+    /// Sends a datagram that belongs to no path.
+    pub fn send(&self, way: &Way, to: IpAddr, bytes: &[u8]) {
+        // What is not sent goes unanswered, and that is what whoever sent it measures.
+        let _ = self.sockets.send(way, to, bytes);
+    }
+
     /// Returns the way and address by which a gateway's agent is asked.
     pub fn way_to_lane(&self, id: &LaneId) -> Option<(Way, IpAddr)> {
         self.lanes.get(id).map(|lane| (lane.way.clone(), lane.target.destination))

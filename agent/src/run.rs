@@ -72,6 +72,8 @@ pub struct Agent {
     pub errands: mpsc::Sender<Errand>,
     /// The way back into the loop.
     pub events: mpsc::Sender<Event>,
+    /// What the broker told before the host was first seen.
+    early: Vec<BoardEvent>,
     wish: watch::Sender<Wish>,
     stale: bool,
     is_ready: bool,
@@ -121,6 +123,7 @@ impl Agent {
             metrics,
             errands,
             events,
+            early: Vec::new(),
             wish,
             stale: true,
             is_ready: false,
@@ -134,6 +137,7 @@ impl Agent {
         let mut next_sign = Instant::now() + watchdog;
         loop {
             let wake = self.paths.next_wake().min(next_tick).min(next_sign);
+            let wake = self.pings.next_wake().map_or(wake, |due| due.min(wake));
             tokio::select! {
                 event = inbox.recv() => {
                     let Some(event) = event else { return };
@@ -174,7 +178,8 @@ impl Agent {
                 Err(_) => return true,
             }
         }
-        self.events.try_send(event).is_ok() || true
+        self.take(event);
+        true
     }
 
     fn take(&mut self, event: Event) {
@@ -206,8 +211,8 @@ impl Agent {
             tracing::warn!(change = %line, "host refused a change");
         }
         if !pass.changed.is_empty() {
-            let (changed, failed) = (pass.changed.len() - pass.failed.len().min(pass.changed.len()), pass.failed.len());
-            tracing::info!(changed, failed, "host brought in line");
+            let (steps, failed) = (pass.changed.len(), pass.failed.len());
+            tracing::info!(steps, failed, "host brought in line");
         }
         self.metrics.count_pass(pass.changed.len(), pass.failed.len());
         self.failures = pass.failed;
@@ -221,8 +226,10 @@ impl Agent {
             self.stale = true;
             self.reconsider();
         }
-        let is_first = pass.wanted.is_some() && !self.is_ready;
-        if is_first {
+        for event in std::mem::take(&mut self.early) {
+            self.take_board(event);
+        }
+        if pass.wanted.is_some() && !self.is_ready {
             self.is_ready = true;
             notify::ready(&self.one_line());
         }
@@ -233,8 +240,8 @@ impl Agent {
         let Some(session) = &mut self.session else { return };
         session.line.note(&event, now.0);
         let Some(seen) = &self.seen else {
-            // Nothing is judged before the host is known; it is listed again.
-            return session.line.ask_again();
+            // Nothing is judged before the host is known; it is kept until then.
+            return self.early.push(event);
         };
         let facts = facts::local(session, &self.config, seen);
         let own = session.own.to_string();
