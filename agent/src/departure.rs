@@ -78,9 +78,9 @@ impl Agent {
             let result = match spec {
                 Some(spec) => {
                     let said = line::say_last(&brokers, &own, &spec);
-                    tokio::time::timeout(LAST_WORD, said).await.unwrap_or_else(|_| {
-                        Err(line::too_late(&own))
-                    })
+                    tokio::time::timeout(LAST_WORD, said)
+                        .await
+                        .unwrap_or_else(|_| Err(line::too_late(&own)))
                 }
                 None => Ok(()),
             };
@@ -140,11 +140,8 @@ impl Agent {
             remains.push("objects of ours on this host; see `sealane-agent` log".to_owned());
         }
         tracing::info!(member = departure.member, withdrawn = departure.withdrawn, "left");
-        let document = LeaveDocument {
-            member: departure.member,
-            withdrawn: departure.withdrawn,
-            remains,
-        };
+        let document =
+            LeaveDocument { member: departure.member, withdrawn: departure.withdrawn, remains };
         let answer = serde_json::to_value(document).map_err(|error| {
             Refusal::new(Fault::State, "left, but it cannot be told", error, "see the log")
         });

@@ -103,7 +103,9 @@ impl Hand {
             let patrol = self.strings.wish.borrow().patrol;
             let wait = match failures {
                 0 => patrol,
-                some => (RETRY * 2u32.pow(some.min(6) - 1)).min(LONGEST_RETRY).min(patrol.max(RETRY)),
+                some => {
+                    (RETRY * 2u32.pow(some.min(6) - 1)).min(LONGEST_RETRY).min(patrol.max(RETRY))
+                }
             };
             if self.until_called(&mut calls, wait).await.is_err() {
                 return;

@@ -17,7 +17,9 @@ pub enum JoinError {
     #[error(transparent)]
     Token(#[from] TokenDamaged),
     /// This host is a member already.
-    #[error("this host is {member} of clusterset {clusterset} already; `sealane leave` comes first")]
+    #[error(
+        "this host is {member} of clusterset {clusterset} already; `sealane leave` comes first"
+    )]
     Joined {
         /// Its member.
         member: String,

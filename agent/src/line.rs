@@ -131,9 +131,7 @@ impl BrokerLine {
 
     /// Has our word checked on the broker: it may be gone or overwritten.
     pub fn say_again(&self) {
-        self.word.send_if_modified(|word| {
-            word.as_mut().map(|held| held.turn += 1).is_some()
-        });
+        self.word.send_if_modified(|word| word.as_mut().map(|held| held.turn += 1).is_some());
     }
 
     /// Stops keeping our word on the broker: a last one follows.
@@ -212,8 +210,7 @@ async fn keep_word(
         };
         let mut result = Ok(());
         for broker in &brokers {
-            result =
-                publish::publish(broker, Kind::Advertisement, &word.name, &word.spec).await;
+            result = publish::publish(broker, Kind::Advertisement, &word.name, &word.spec).await;
             if result.is_ok() {
                 break;
             }

@@ -125,12 +125,12 @@ impl Paths {
         let now = self.now();
         let from = datagram.from.ip();
         let Datagram { way, bytes, .. } = datagram;
-        let lane = self.lanes.values_mut().find(|lane| {
-            lane.way == *way && lane.target.destination == from
-        });
-        let leg = self.legs.values_mut().find(|leg| {
-            leg.way == *way && leg.target.destination == from
-        });
+        let lane = self
+            .lanes
+            .values_mut()
+            .find(|lane| lane.way == *way && lane.target.destination == from);
+        let leg =
+            self.legs.values_mut().find(|leg| leg.way == *way && leg.target.destination == from);
         let path = lane.map(|it| &mut it.path).or(leg.map(|it| &mut it.path));
         if path.is_some_and(|path| path.received(now, bytes).is_ok()) {
             return self.has_news();
@@ -208,7 +208,8 @@ impl Paths {
     }
 
     fn has_news(&mut self) -> bool {
-        let lanes = self.lanes.values_mut().map(|lane| news(&lane.path, lane.advice, &mut lane.shown));
+        let lanes =
+            self.lanes.values_mut().map(|lane| news(&lane.path, lane.advice, &mut lane.shown));
         let legs = self.legs.values_mut().map(|leg| news(&leg.path, leg.advice, &mut leg.shown));
         lanes.chain(legs).fold(false, |any, one| any | one)
     }

@@ -118,7 +118,8 @@ impl Pings {
         let now = Instant::now();
         let from = datagram.from.ip();
         self.series.iter_mut().any(|series| {
-            series.target.address == from && series.target.way == datagram.way
+            series.target.address == from
+                && series.target.way == datagram.way
                 && series.answered(now, &probe)
         })
     }
@@ -172,10 +173,9 @@ impl Series {
     fn document(&self) -> PingDocument {
         let micros = |rtt: Duration| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX);
         let rtts: Vec<u64> = self.sent.iter().filter_map(|sent| sent.rtt.map(micros)).collect();
-        let replies = (1..).zip(&self.sent).map(|(sequence, sent)| ReplyView {
-            sequence,
-            rtt_microseconds: sent.rtt.map(micros),
-        });
+        let replies = (1..)
+            .zip(&self.sent)
+            .map(|(sequence, sent)| ReplyView { sequence, rtt_microseconds: sent.rtt.map(micros) });
         PingDocument {
             member: self.target.gateway.member.to_string(),
             gateway: self.target.gateway.gateway.to_string(),

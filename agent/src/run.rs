@@ -217,8 +217,7 @@ impl Agent {
         self.metrics.count_pass(pass.changed.len(), pass.failed.len());
         self.failures = pass.failed;
         self.unseen = None;
-        let facts_changed =
-            self.seen.as_ref().is_none_or(|seen| !is_same_ground(seen, &pass.seen));
+        let facts_changed = self.seen.as_ref().is_none_or(|seen| !is_same_ground(seen, &pass.seen));
         self.seen = Some(pass.seen.clone());
         self.paths.follow(&self.plan, &pass.seen);
         self.stale |= self.paths.tunnels_reported(&pass.seen, unix_now());

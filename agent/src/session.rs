@@ -118,8 +118,12 @@ impl Session {
     /// The first file that cannot be removed; the others are gone.
     pub fn forget(store: &Store, ring: &Ring) -> Result<(), StoreError> {
         ring.clear();
-        let results =
-            [Membership::remove(store), Keys::remove(store), Trust::remove(store), Author::remove(store)];
+        let results = [
+            Membership::remove(store),
+            Keys::remove(store),
+            Trust::remove(store),
+            Author::remove(store),
+        ];
         results.into_iter().collect()
     }
 

@@ -319,7 +319,7 @@ impl Trust {
                 self.remarks.extend(warnings.iter().map(|warning| format!("{name}: {warning}")));
                 self.note_sweep(Sweep { dropped, ..Sweep::default() }, now);
             }
-            Verdict::Unchanged | Verdict::Own => {
+            Verdict::Unchanged | Verdict::Own(_) => {
                 self.refusals.remove(&(kind, name.to_owned()));
             }
         }
