@@ -3,7 +3,7 @@
 use crate::support::*;
 use kube::{
     Client,
-    api::{ListParams, PostParams},
+    api::{ListParams, Patch, PatchParams},
 };
 use std::{
     collections::BTreeMap,
@@ -64,13 +64,10 @@ async fn write_on(client: Client, writer: usize, round: usize, acknowledged: Ack
     let api = advertisements(&client);
     for at in 0.. {
         let object =
-            advertisement("west", &format!("w{writer}r{round}n{}", at % 30), &at.to_string());
+            advertisement("west", &format!("w{writer}n{}", at % 30), &format!("{round}.{at}"));
         let name = object.metadata.name.clone().unwrap();
-        let stored = if at < 30 {
-            api.create(&PostParams::default(), &object).await
-        } else {
-            api.replace(&name, &PostParams::default(), &object).await
-        };
+        let apply = PatchParams::apply("test");
+        let stored = api.patch(&name, &apply, &Patch::Apply(&object)).await;
         match stored {
             Ok(stored) => {
                 let version = stored.metadata.resource_version.unwrap().parse().unwrap();
