@@ -1,4 +1,11 @@
-//! Owns what members agree on, seen from outside the pure crate: talking to a broker and being
-//! one. Does not own formats or verification (`sealane-api`), nor anything of the Linux host.
+//! Owns what members share through a broker: reaching it, mirroring it, publishing on it, and the
+//! embedded broker itself. Judges no object (`sealane-api` does) and knows nothing of Linux.
 
+pub mod access;
+pub mod pin;
+pub mod board;
+pub mod mirror;
+pub mod publish;
+pub mod account;
+pub mod store;
 pub mod server;

@@ -1,1 +1,14 @@
-//! Placeholder.
+//! Owns the Linux host: reads it, changes it, and runs the tunnel's data path. Knows nothing of
+//! clustersets, brokers or Kubernetes.
+
+mod statefile;
+
+pub mod host;
+pub mod keyring;
+pub mod netlink;
+pub mod nft;
+pub mod outcome;
+pub mod perform;
+pub mod sysctl;
+pub mod tunnel_io;
+pub mod wireguard;

@@ -1,0 +1,53 @@
+# Every command of the project; `make` alone lists them.
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+CARGO ?= cargo
+BIN := target/release
+TOOLS ?= $(HOME)/.cache/sealane/tools
+
+.PHONY: help setup build demo demo-down test test-lab check fmt clippy docs deny advisories crds bench clean
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+setup: ## install the system packages that tests and demo need, saying what and why
+	@tests/scripts/setup.sh
+
+build: ## build all programs, optimised, into target/release
+	$(CARGO) build --release --locked --workspace --bins
+
+demo: setup build ## two clusters and an edge host on this machine, joined and put to the test (KEEP=1 leaves them up)
+	@SEALANE_BIN=$(CURDIR)/$(BIN) $(BIN)/demo $(if $(KEEP),--keep)
+
+demo-down: ## remove what `make demo KEEP=1` left up
+	@$(BIN)/demo --down
+
+test: setup build ## everything: unit, golden, law, broker and lab tests
+	SEALANE_BIN=$(CURDIR)/$(BIN) $(CARGO) test --locked --workspace
+
+check: fmt clippy docs deny test ## what CI would say, and more
+
+fmt: ## formatting
+	$(CARGO) fmt --all --check
+
+clippy: ## lints, warnings are errors
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+docs: ## documentation, warnings are errors
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items
+
+deny: $(TOOLS)/bin/cargo-deny ## licences, banned crates and sources of all dependencies
+	PATH=$(TOOLS)/bin:$$PATH $(CARGO) deny --workspace check bans licenses sources
+
+advisories: $(TOOLS)/bin/cargo-deny ## known vulnerabilities (fetches the RustSec database)
+	PATH=$(TOOLS)/bin:$$PATH $(CARGO) deny --workspace check advisories
+
+$(TOOLS)/bin/cargo-deny:
+	$(CARGO) install --locked --root $(TOOLS) cargo-deny
+
+crds: ## write the generated CRDs into charts/crds
+	$(CARGO) run --locked -q -p sealane-api --bin crdgen -- charts/crds
+
+clean: ## remove what was built here
+	$(CARGO) clean

@@ -1,0 +1,210 @@
+//! What hosts should look like, story by story. The answers stand in `cases/`, one file for each
+//! host, in the words of `ip`, `wg`, `bridge`, `sysctl` and `nft`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod lab;
+#[path = "lab/text.rs"]
+mod text;
+
+use lab::{NOW, Stack};
+use sealane_plan::health::PathState;
+use sealane_plan::name::UnixSeconds;
+use sealane_plan::plan::plan;
+use sealane_plan::world::NodeRole::{Gateway, Worker};
+use sealane_plan::world::{Role, World};
+use sealane_state::link::Backend;
+use sealane_state::rule::Family;
+use text::check;
+
+const BOX: (&str, &str) = ("edge", "box");
+const G1: (&str, &str) = ("north", "g1");
+const G2: (&str, &str) = ("north", "g2");
+
+#[test]
+fn a_cluster_of_one_node_and_an_edge_host_reach_each_other_in_each_family() {
+    for (name, stack) in [("v4", Stack::V4), ("v6", Stack::V6), ("dual", Stack::Dual)] {
+        let (north, edge) = (lab::north(stack, &[("g1", Gateway)]), lab::edge(stack));
+        let mut world = lab::world(&north, "g1", &[&edge]);
+        lab::up(&mut world, G1, BOX, 12);
+        check(&format!("edge-and-cluster/{name}-cluster"), &plan(&world, NOW));
+        let mut world = lab::world(&edge, "box", &[&north]);
+        lab::up(&mut world, BOX, G1, 12);
+        check(&format!("edge-and-cluster/{name}-edge"), &plan(&world, NOW));
+    }
+}
+
+#[test]
+fn a_worker_spreads_new_flows_over_the_gateways_that_answer() {
+    let north = lab::north(Stack::Dual, &[("g1", Gateway), ("g2", Gateway), ("w1", Worker)]);
+    let mut world = lab::world(&north, "w1", &[&lab::edge(Stack::Dual)]);
+    lab::leg(&mut world, "g1", PathState::Up);
+    lab::leg(&mut world, "g2", PathState::Up);
+    check("worker/both-gateways-answer", &plan(&world, NOW));
+    lab::leg(&mut world, "g2", PathState::Down);
+    check("worker/one-gateway-is-dead", &plan(&world, NOW));
+    lab::leg(&mut world, "g1", PathState::Down);
+    check("worker/all-gateways-are-dead", &plan(&world, NOW));
+}
+
+#[test]
+fn a_gateway_serves_the_nodes_behind_it() {
+    let north = lab::north(Stack::Dual, &[("g1", Gateway), ("w1", Worker), ("w2", Worker)]);
+    let mut world = lab::world(&north, "g1", &[&lab::edge(Stack::Dual)]);
+    lab::up(&mut world, G1, BOX, 12);
+    check("gateway/two-workers", &plan(&world, NOW));
+}
+
+#[test]
+fn a_gateway_takes_in_what_another_gateway_brings() {
+    let north = lab::north(Stack::V4, &[("g1", Gateway), ("g2", Gateway), ("w1", Worker)]);
+    let mut world = lab::world(&north, "g1", &[&lab::edge(Stack::V4)]);
+    lab::up(&mut world, G1, BOX, 12);
+    lab::leg(&mut world, "g2", PathState::Up);
+    check("gateway/another-gateway", &plan(&world, NOW));
+}
+
+#[test]
+fn the_better_of_two_remote_gateways_carries_and_both_may_send() {
+    let north = lab::north(Stack::Dual, &[("g1", Gateway), ("g2", Gateway)]);
+    let mut world = lab::world(&lab::edge(Stack::Dual), "box", &[&north]);
+    check("two-gateways/no-verdict-yet", &plan(&world, NOW));
+    lab::up(&mut world, BOX, G1, 30);
+    lab::up(&mut world, BOX, G2, 4);
+    check("two-gateways/second-is-faster", &plan(&world, NOW));
+    lab::down(&mut world, BOX, G2);
+    check("two-gateways/second-died", &plan(&world, NOW));
+    lab::down(&mut world, BOX, G1);
+    check("two-gateways/both-died", &plan(&world, NOW));
+}
+
+#[test]
+fn kernel_wireguard_has_a_link_for_each_slot() {
+    let north = lab::north(Stack::Dual, &[("g1", Gateway), ("g2", Gateway)]);
+    let mut world = lab::world(&lab::edge(Stack::Dual), "box", &[&north]);
+    world.host.backends.insert(Backend::Kernel);
+    lab::up(&mut world, BOX, G1, 4);
+    lab::up(&mut world, BOX, G2, 30);
+    check("kernel-backend/two-slots", &plan(&world, NOW));
+    for gateway in world.gateways.values_mut() {
+        gateway.tunnels[0].slot = 3;
+    }
+    check("kernel-backend/one-slot-shared", &plan(&world, NOW));
+}
+
+#[test]
+fn a_host_behind_nat_calls_and_is_never_called() {
+    let north = lab::north(Stack::V4, &[("g1", Gateway)]);
+    let mut edge = lab::edge(Stack::V4);
+    edge.nodes[0].candidates.clear();
+    let mut world = lab::world(&edge, "box", &[&north]);
+    lab::tries(&mut world, BOX, G1, "192.168.10.1:51820");
+    check("nat/edge", &plan(&world, NOW));
+    let world = lab::world(&north, "g1", &[&edge]);
+    check("nat/cluster", &plan(&world, NOW));
+}
+
+#[test]
+fn a_grant_that_shrinks_takes_its_routes_along_and_nothing_else() {
+    let mut north = lab::north(Stack::V4, &[("g1", Gateway)]);
+    north.networks = lab::networks(Stack::V4, &["10.1.0.0/17"], &[], &[]);
+    let mut world = lab::world(&lab::edge(Stack::V4), "box", &[&north]);
+    lab::up(&mut world, BOX, G1, 12);
+    check("shrinking-grant/edge", &plan(&world, NOW));
+}
+
+#[test]
+fn prefixes_that_the_host_needs_itself_are_left_out() {
+    let mut north = lab::north(Stack::Dual, &[("g1", Gateway)]);
+    north.networks = lab::networks(
+        Stack::Dual,
+        &["10.1.0.0/16", "10.7.0.0/16", "fd01::/48"],
+        &["203.0.113.0/28", "172.20.0.0/16"],
+        &["2001:db8:53::/48", "198.51.100.0/24"],
+    );
+    let mut world = lab::world(&lab::edge(Stack::Dual), "box", &[&north]);
+    world.reserved = ["2001:db8:53::53".parse().unwrap()].into();
+    lab::up(&mut world, BOX, G1, 12);
+    check("overlaps-host/edge", &plan(&world, NOW));
+}
+
+#[test]
+fn a_host_without_ipv6_takes_part_in_ipv4() {
+    let north = lab::north(Stack::Dual, &[("g1", Gateway), ("w1", Worker)]);
+    let mut world = lab::world(&north, "w1", &[&lab::edge(Stack::Dual)]);
+    lab::leg(&mut world, "g1", PathState::Up);
+    without_ipv6(&mut world);
+    check("no-ipv6/worker", &plan(&world, NOW));
+
+    let mut world = lab::world(&north, "g1", &[&lab::edge(Stack::Dual)]);
+    without_ipv6(&mut world);
+    check("no-ipv6/gateway-without-probe4", &plan(&world, NOW));
+    if let Some(Role::Gateway(own)) = world.me.as_mut().map(|me| &mut me.role) {
+        own.probe4 = Some("10.1.255.1".parse().unwrap());
+    }
+    for gateway in world.gateways.values_mut() {
+        gateway.probe4 = Some("10.7.0.255".parse().unwrap());
+    }
+    check("no-ipv6/gateway-with-probe4", &plan(&world, NOW));
+}
+
+#[test]
+fn a_narrow_path_narrows_its_routes_alone() {
+    let north = lab::north(Stack::Dual, &[("g1", Gateway), ("w1", Worker)]);
+    let mut edge = lab::world(&lab::edge(Stack::Dual), "box", &[&north]);
+    lab::up(&mut edge, BOX, G1, 12);
+    edge.lanes.values_mut().for_each(|health| health.path_mtu = Some(1200));
+    check("mtu/narrow-path", &plan(&edge, NOW));
+
+    let mut worker = lab::world(&north, "w1", &[&lab::edge(Stack::Dual)]);
+    worker.gateways.values_mut().for_each(|gateway| gateway.tunnels[0].mtu = 1360);
+    check("mtu/narrow-gateway-seen-by-a-worker", &plan(&worker, NOW));
+}
+
+#[test]
+fn a_host_that_left_keeps_no_trace() {
+    let mut world =
+        lab::world(&lab::edge(Stack::Dual), "box", &[&lab::north(Stack::Dual, &[("g1", Gateway)])]);
+    assert!(!plan(&world, NOW).host.routes.is_empty());
+    world.me = None;
+    check("left/edge", &plan(&world, NOW));
+}
+
+#[test]
+fn an_advertisement_is_held_after_its_expiry_and_then_dropped() {
+    let north = lab::north(Stack::V4, &[("g1", Gateway)]);
+    let mut world = lab::world(&lab::edge(Stack::V4), "box", &[&north]);
+    let (expires, until) = (UnixSeconds(NOW.0 + 10), UnixSeconds(NOW.0 + 20));
+    for gateway in world.gateways.values_mut() {
+        (gateway.expires, gateway.until) = (expires, Some(until));
+    }
+    assert_eq!(plan(&world, NOW).wake_at, Some(expires));
+    let held = plan(&world, expires);
+    assert_eq!(held.wake_at, Some(until));
+    assert_eq!(held.problems[0].reason(), "Held");
+    assert_eq!(held.host, plan(&world, NOW).host);
+    let dropped = plan(&world, until);
+    assert!(dropped.host.devices.values().all(|device| device.peers.is_empty()));
+}
+
+#[test]
+fn a_lane_that_carries_is_not_left_for_one_that_is_a_little_faster() {
+    let north = lab::north(Stack::V4, &[("g1", Gateway), ("g2", Gateway)]);
+    let mut world = lab::world(&lab::edge(Stack::V4), "box", &[&north]);
+    lab::up(&mut world, BOX, G1, 12);
+    lab::up(&mut world, BOX, G2, 10);
+    let carrier = |world: &World| plan(world, NOW).choices.into_values().next().unwrap();
+    assert_eq!(carrier(&world), lab::key("north", "g2"));
+    world.choices = [(lab::id("north", "g1").member, lab::key("north", "g1"))].into();
+    assert_eq!(carrier(&world), lab::key("north", "g1"));
+    lab::up(&mut world, BOX, G2, 3);
+    assert_eq!(carrier(&world), lab::key("north", "g2"));
+    lab::down(&mut world, BOX, G2);
+    assert_eq!(carrier(&world), lab::key("north", "g1"));
+}
+
+fn without_ipv6(world: &mut World) {
+    world.host.families.remove(&Family::V6);
+    for link in world.host.links.values_mut() {
+        link.addresses.retain(ipnetwork::IpNetwork::is_ipv4);
+    }
+}

@@ -1,0 +1,62 @@
+//! Owns the requests that change what a host belongs to, and their answers.
+//!
+//! [`JoinRequest`] carries a secret: it has no `Debug` and no `Clone` and is wiped when dropped. It is
+//! serialisable all the same, because the socket that it crosses belongs to root alone.
+
+use serde::{Deserialize, Serialize};
+use zeroize::ZeroizeOnDrop;
+
+/// Asks the agent to become a member.
+#[derive(ZeroizeOnDrop, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct JoinRequest {
+    /// The token's text. A secret until the member's key is pinned.
+    pub token: String,
+}
+
+/// What joining led to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JoinDocument {
+    /// The clusterset joined.
+    pub clusterset: String,
+    /// The member that this host now belongs to.
+    pub member: String,
+    /// This host's gateway or node name.
+    pub node: String,
+    /// Fingerprint of the member's identity key, to compare when it is pinned.
+    pub fingerprint: String,
+    /// What is still to be done by people, in plain sentences.
+    pub next: Vec<String>,
+}
+
+/// Asks the agent to leave.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct LeaveRequest {
+    /// What to do when the broker cannot be told.
+    pub without_broker: WithoutBroker,
+}
+
+/// What leaving does when the signed withdrawal cannot be delivered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum WithoutBroker {
+    /// Stay, and say so.
+    #[default]
+    Refuse,
+    /// Leave all the same; others drop this gateway when its advertisement expires.
+    Leave,
+}
+
+/// What leaving led to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LeaveDocument {
+    /// The member left.
+    pub member: String,
+    /// Whether the broker holds our withdrawal.
+    pub withdrawn: bool,
+    /// What could not be removed from the host, each with its cause; empty when no trace is left.
+    pub remains: Vec<String>,
+}

@@ -1,0 +1,213 @@
+//! Owns the way to a broker: addresses, trust in its certificate and the credential. Does not own
+//! what is read or written there.
+
+use std::path::Path;
+use std::time::Duration;
+
+use http::Uri;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use kube::client::{Body, ClientBuilder, ConfigExt};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use tower::BoxError;
+use zeroize::Zeroizing;
+
+use crate::pin::{self, SpkiPin};
+
+/// Namespace of a clusterset on its broker when the address does not name one.
+pub const DEFAULT_NAMESPACE: &str = "sealane-system";
+
+/// How long to wait for a connection or an answer's head before the broker counts as away.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Watches stay open longer than this only because bookmarks arrive on them.
+const READ_TIMEOUT: Duration = Duration::from_secs(295);
+
+/// A bearer token; wiped when dropped, never printed.
+pub struct Credential(Zeroizing<String>);
+
+impl Credential {
+    /// Takes a bearer token as text.
+    pub fn new(token: String) -> Self {
+        Self(Zeroizing::new(token))
+    }
+}
+
+/// One address of a broker and the keys that its certificate chain must hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokerAddress {
+    url: Uri,
+    namespace: String,
+    pins: Vec<SpkiPin>,
+}
+
+/// Why a broker cannot even be tried.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// The address is not `https://HOST[:PORT][/namespaces/NAME]`.
+    #[error("broker address {url:?}: {cause}; expected https://HOST[:PORT][/namespaces/NAME]")]
+    BadUrl {
+        /// The address as given.
+        url: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// The kubeconfig cannot be used.
+    #[error("kubeconfig {path}: {cause}")]
+    Kubeconfig {
+        /// Where it was looked for.
+        path: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// TLS could not be set up.
+    #[error("TLS towards {url}: {cause}")]
+    Tls {
+        /// The broker.
+        url: String,
+        /// What is wrong.
+        cause: String,
+    },
+}
+
+/// A connected-on-demand client and the namespace it works in.
+#[derive(Clone)]
+pub struct Broker {
+    /// The kube client; it connects when used.
+    pub client: Client,
+    /// The clusterset's namespace.
+    pub namespace: String,
+    /// The address, for people.
+    pub url: String,
+}
+
+impl BrokerAddress {
+    /// Reads an address as tokens and ClusterSets carry it.
+    ///
+    /// # Errors
+    /// [`AccessError::BadUrl`] when the scheme is not https, the host is missing, or the path is
+    /// neither empty nor `/namespaces/NAME`.
+    pub fn parse(url: &str, pins: Vec<SpkiPin>) -> Result<Self, AccessError> {
+        let bad =
+            |cause: &str| AccessError::BadUrl { url: url.to_owned(), cause: cause.to_owned() };
+        let uri: Uri = url.parse().map_err(|error| bad(&format!("{error}")))?;
+        if uri.scheme_str() != Some("https") {
+            return Err(bad("the scheme is not https"));
+        }
+        let authority = uri.authority().ok_or_else(|| bad("the host is missing"))?;
+        let namespace = match uri.path() {
+            "" | "/" => DEFAULT_NAMESPACE,
+            path => path
+                .strip_prefix("/namespaces/")
+                .filter(|name| is_label(name))
+                .ok_or_else(|| bad("the path names no namespace"))?,
+        };
+        let base = format!("https://{authority}/");
+        let url = base.parse().map_err(|error| bad(&format!("{error}")))?;
+        Ok(Self { url, namespace: namespace.to_owned(), pins })
+    }
+
+    /// Makes a client that trusts only certificates with one of the pinned keys; without pins, the
+    /// system's certificate authorities.
+    ///
+    /// # Errors
+    /// [`AccessError::Tls`] when TLS cannot be set up on this host.
+    pub fn client(&self, credential: &Credential) -> Result<Broker, AccessError> {
+        let tls_error = |cause: String| AccessError::Tls { url: self.url.to_string(), cause };
+        let mut config = Config::new(self.url.clone());
+        config.default_namespace.clone_from(&self.namespace);
+        config.connect_timeout = Some(CONNECT_TIMEOUT);
+        config.read_timeout = Some(READ_TIMEOUT);
+        config.auth_info.token = Some(credential.0.as_str().to_owned().into());
+        let client = if self.pins.is_empty() {
+            Client::try_from(config).map_err(|error| tls_error(error.to_string()))?
+        } else {
+            self.pinned(&config).map_err(|error| tls_error(error.to_string()))?
+        };
+        Ok(Broker {
+            client,
+            namespace: self.namespace.clone(),
+            url: self.url.to_string().trim_end_matches('/').to_owned(),
+        })
+    }
+
+    fn pinned(&self, config: &Config) -> Result<Client, BoxError> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        tcp.set_keepalive(Some(Duration::from_secs(15)));
+        let tls = pin::client_config(self.pins.clone())?;
+        let https = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_only()
+            .enable_http1()
+            .wrap_connector(tcp);
+        let http: hyper_util::client::legacy::Client<_, Body> =
+            hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(https);
+        let service = tower::ServiceBuilder::new()
+            .layer(config.base_uri_layer())
+            .option_layer(config.auth_layer()?)
+            .map_err(BoxError::from)
+            .service(http);
+        Ok(ClientBuilder::new(service, self.namespace.clone()).build())
+    }
+}
+
+/// Makes a client from a kubeconfig file, as an administrator has it.
+///
+/// # Errors
+/// [`AccessError::Kubeconfig`] when the file or the context cannot be used.
+pub async fn from_kubeconfig(path: &Path, context: Option<&str>) -> Result<Broker, AccessError> {
+    let shown = path.display().to_string();
+    let bad = |cause: String| AccessError::Kubeconfig { path: shown.clone(), cause };
+    let file = Kubeconfig::read_from(path).map_err(|error| bad(error.to_string()))?;
+    let options =
+        KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
+    let mut config = Config::from_custom_kubeconfig(file, &options)
+        .await
+        .map_err(|error| bad(error.to_string()))?;
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    if config.default_namespace == "default" {
+        DEFAULT_NAMESPACE.clone_into(&mut config.default_namespace);
+    }
+    let namespace = config.default_namespace.clone();
+    let url = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+    let client = Client::try_from(config).map_err(|error| bad(error.to_string()))?;
+    Ok(Broker { client, namespace, url })
+}
+
+fn is_label(text: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&text.len())
+        && text.bytes().all(inner)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_may_name_its_namespace() {
+        let address =
+            BrokerAddress::parse("https://[fd00::1]:6464/namespaces/team-a", vec![]).unwrap();
+        assert_eq!(address.namespace, "team-a");
+        assert_eq!(address.url.to_string(), "https://[fd00::1]:6464/");
+        let plain = BrokerAddress::parse("https://broker.example", vec![]).unwrap();
+        assert_eq!(plain.namespace, DEFAULT_NAMESPACE);
+    }
+
+    #[test]
+    fn addresses_that_could_send_the_credential_elsewhere_are_refused() {
+        for url in [
+            "http://broker:1",
+            "https://",
+            "broker:6464",
+            "https://b/namespaces/A_b",
+            "https://b/x",
+        ] {
+            assert!(BrokerAddress::parse(url, vec![]).is_err(), "{url} was accepted");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Owns what was seen on a broker, unjudged. Nothing here is trusted: `sealane-api` verifies it.
+
+use kube::api::{ApiResource, DynamicObject};
+use serde_json::Value;
+
+/// API group of all our kinds.
+pub const GROUP: &str = "sealane.dev";
+/// API version of all our kinds.
+pub const VERSION: &str = "v1alpha1";
+/// Name of the one ClusterSet object.
+pub const CLUSTER_SET_NAME: &str = "sealane";
+
+/// The kinds on a broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// `clustersets`.
+    ClusterSet,
+    /// `advertisements`.
+    Advertisement,
+}
+
+impl Kind {
+    /// Returns the REST coordinates of the kind.
+    pub fn resource(self) -> ApiResource {
+        let (kind, plural) = match self {
+            Self::ClusterSet => ("ClusterSet", "clustersets"),
+            Self::Advertisement => ("Advertisement", "advertisements"),
+        };
+        ApiResource {
+            group: GROUP.to_owned(),
+            version: VERSION.to_owned(),
+            api_version: format!("{GROUP}/{VERSION}"),
+            kind: kind.to_owned(),
+            plural: plural.to_owned(),
+        }
+    }
+}
+
+/// An object as the broker showed it. Labels, owners and other metadata are left out: they are
+/// unsigned and mean nothing here.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sighting {
+    /// `metadata.name`.
+    pub name: String,
+    /// `spec`, whatever it is; `Null` when the object has none.
+    pub spec: Value,
+}
+
+impl From<DynamicObject> for Sighting {
+    fn from(mut object: DynamicObject) -> Self {
+        let spec = object.data.get_mut("spec").map(Value::take).unwrap_or(Value::Null);
+        Self { name: object.metadata.name.unwrap_or_default(), spec }
+    }
+}
+
+/// What happened on the broker, in order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum BoardEvent {
+    /// All objects of a kind, after a (re)list. What is missing is *not* a statement.
+    Listed(Kind, Vec<Sighting>),
+    /// One object was written.
+    Written(Kind, Sighting),
+    /// One object went away. Not a statement either.
+    Gone(Kind, String),
+    /// The broker answers at this address.
+    Reachable(String),
+    /// The broker does not answer; it is tried again by itself.
+    Unreachable {
+        /// Which address was tried.
+        url: String,
+        /// What went wrong, with the deepest cause.
+        cause: String,
+    },
+}

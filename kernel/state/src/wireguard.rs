@@ -1,0 +1,121 @@
+//! Owns WireGuard devices and peers as configuration. Holds public keys and fingerprints only;
+//! private keys and pre-shared keys stay in the keyring that `apply` is given.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::SocketAddr;
+
+use ipnetwork::IpNetwork;
+
+/// An X25519 public key as WireGuard sees it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PublicKey(pub [u8; 32]);
+
+/// First 8 bytes of a one-way hash of a pre-shared key: tells keys apart without holding them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PskFingerprint(pub [u8; 8]);
+
+/// Configuration of one WireGuard device; the link of the same name carries it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Public half of the device's key; the keyring has the private half.
+    pub key: PublicKey,
+    /// UDP port, both families.
+    pub listen_port: u16,
+    /// Mark on encrypted packets; 0 is none.
+    pub mark: u32,
+    /// Peers by public key.
+    pub peers: BTreeMap<PublicKey, Peer>,
+}
+
+/// A remote gateway as WireGuard sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Pre-shared key, by fingerprint.
+    pub psk: Option<PskFingerprint>,
+    /// Where to send. In what is wanted, `None` leaves the device's own (roamed) value alone.
+    pub endpoint: Option<SocketAddr>,
+    /// Persistent keepalive in seconds; `None` is off.
+    pub keepalive: Option<u16>,
+    /// Destinations sent to this peer, and sources taken from it; no two peers share one.
+    pub allowed_ips: BTreeSet<IpNetwork>,
+    /// Sources taken from this peer besides; may overlap other peers. Userspace devices only.
+    pub accepted_sources: BTreeSet<IpNetwork>,
+}
+
+impl Peer {
+    /// Whether an observed peer is what this wanted peer asks for; an endpoint that is not asked
+    /// for may be any.
+    pub fn is_met_by(&self, seen: &Self) -> bool {
+        let endpoint = self.endpoint.is_none() || self.endpoint == seen.endpoint;
+        endpoint
+            && self.psk == seen.psk
+            && self.keepalive == seen.keepalive
+            && self.allowed_ips == seen.allowed_ips
+            && self.accepted_sources == seen.accepted_sources
+    }
+}
+
+/// What a device reports of a peer beside its configuration.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PeerCounters {
+    /// Unix time in seconds of the last completed handshake; `None` before the first.
+    pub last_handshake: Option<u64>,
+    /// Bytes received from the peer, authenticated ones only.
+    pub received_bytes: u64,
+    /// Bytes sent to the peer.
+    pub sent_bytes: u64,
+}
+
+impl fmt::Display for PublicKey {
+    /// Prints RFC 4648 base64, as `wg` does.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const ALPHABET: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        for chunk in self.0.chunks(3) {
+            let mut word = [0u8; 3];
+            word[..chunk.len()].copy_from_slice(chunk);
+            let bits = u32::from_be_bytes([0, word[0], word[1], word[2]]);
+            for position in 0..4usize {
+                if position > chunk.len() {
+                    f.write_str("=")?;
+                } else {
+                    let index = (bits >> (18 - 6 * position)) & 63;
+                    write!(f, "{}", char::from(ALPHABET[index as usize]))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for PskFingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for PskFingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn public_keys_print_as_wg_prints_them() {
+        let mut key = [0u8; 32];
+        key[0] = 0xff;
+        key[31] = 1;
+        assert_eq!(PublicKey(key).to_string(), "/wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE=");
+    }
+}

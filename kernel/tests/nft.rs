@@ -1,0 +1,290 @@
+//! Owns the proof that our nftables table is written, read back and guarded on a real kernel; every
+//! test has a network namespace of its own. Needs root, as `unshare -rn` also gives it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nix::sched::{CloneFlags, unshare};
+use sealane_kernel::nft::{Nft, NftError};
+use sealane_state::filter::{Chain, FilterRule, FilterTable, Hook, HookKind, HookPoint, PrefixSet};
+use sealane_state::rule::Family;
+use tempfile::TempDir;
+
+#[test]
+fn what_was_written_is_read_back_as_it_was_wanted() {
+    let mut host = Host::fresh();
+    assert_eq!(host.nft.observe().unwrap(), None);
+    host.nft.apply(Some(&rich_table())).unwrap();
+    assert_eq!(host.nft.observe().unwrap(), Some(rich_table()));
+
+    let mut smaller = rich_table();
+    smaller.sets.get_mut("remote4").unwrap().elements.pop_first();
+    host.nft.apply(Some(&smaller)).unwrap();
+    assert_eq!(host.nft.observe().unwrap(), Some(smaller));
+
+    host.nft.apply(Some(&FilterTable::default())).unwrap();
+    assert_eq!(host.nft.observe().unwrap(), Some(FilterTable::default()));
+}
+
+#[test]
+fn leaving_removes_our_table_and_its_record_and_may_be_repeated() {
+    let mut host = Host::fresh();
+    host.nft.apply(Some(&rich_table())).unwrap();
+    for _ in 0..2 {
+        host.nft.apply(None).unwrap();
+        assert_eq!(host.nft.observe().unwrap(), None);
+    }
+    assert_eq!(nft_says("list ruleset"), "");
+    assert_eq!(std::fs::read_dir(host.folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn whatever_another_hand_changes_is_seen_and_then_repaired() {
+    let edits = [
+        "add rule inet sealane gw1 accept",
+        "add rule inet sealane gw1 accept comment \"sealane:0000000000000000\"",
+        "insert rule inet sealane guard accept",
+        "flush chain inet sealane guard",
+        "add chain inet sealane extra",
+        "add chain inet sealane extra { type filter hook input priority 0; policy drop; }",
+        "add chain inet sealane guard { policy drop; }",
+        "add element inet sealane remote4 { 10.77.0.0/16 }",
+        "delete element inet sealane remote4 { 10.2.0.0/16 }",
+        "delete element inet sealane remote6 { fd00:3::1 }",
+        "add set inet sealane more { type ipv4_addr; }",
+        "add map inet sealane more { type ipv4_addr : mark; }",
+        "add counter inet sealane more",
+        "add table inet sealane { flags dormant; }",
+    ];
+    let mut host = Host::fresh();
+    let wanted = rich_table();
+    for edit in edits {
+        host.nft.apply(Some(&wanted)).unwrap();
+        nft_says(edit);
+        assert_ne!(host.nft.observe().unwrap().as_ref(), Some(&wanted), "not seen: {edit}");
+    }
+    host.nft.apply(Some(&wanted)).unwrap();
+    assert_eq!(host.nft.observe().unwrap(), Some(wanted));
+}
+
+#[test]
+fn a_rule_edited_in_place_is_shown_as_foreign_and_the_others_as_ours() {
+    let mut host = Host::fresh();
+    let wanted = rich_table();
+    host.nft.apply(Some(&wanted)).unwrap();
+    let listing = nft_says("-a list chain inet sealane guard");
+    let line = listing.lines().find(|line| line.contains("ct state invalid")).unwrap();
+    let (comment, handle) = (line.split('"').nth(1).unwrap(), line.rsplit(' ').next().unwrap());
+    nft_says(&format!(
+        "replace rule inet sealane guard handle {handle} ct state new notrack comment \"{comment}\""
+    ));
+
+    let seen = host.nft.observe().unwrap().unwrap().chains["guard"].rules.clone();
+    let ours = &wanted.chains["guard"].rules;
+    let edited = ours.iter().position(|rule| rule.0 == "ct state invalid notrack").unwrap();
+    for (position, (seen, ours)) in seen.iter().zip(ours).enumerate() {
+        assert_eq!(seen == ours, position != edited, "{seen:?} against {ours:?}");
+    }
+    assert!(seen[edited].0.contains("another hand"), "{:?}", seen[edited]);
+}
+
+#[test]
+fn a_table_deleted_by_another_hand_is_gone() {
+    let mut host = Host::fresh();
+    host.nft.apply(Some(&rich_table())).unwrap();
+    nft_says("delete table inet sealane");
+    assert_eq!(host.nft.observe().unwrap(), None);
+}
+
+#[test]
+fn no_other_table_is_touched_even_of_the_same_name_in_another_family() {
+    let mut host = Host::fresh();
+    nft_says("table ip sealane { chain a { ip saddr 10.0.0.1 drop; }; }");
+    nft_says("table inet kube-proxy { set s { type ipv4_addr; }; chain b { accept; }; }");
+    let before = nft_says("-a list ruleset");
+    host.nft.apply(Some(&rich_table())).unwrap();
+    host.nft.apply(None).unwrap();
+    assert_eq!(nft_says("-a list ruleset"), before);
+}
+
+#[test]
+fn a_new_agent_adopts_the_table_without_rewriting_it() {
+    let mut host = Host::fresh();
+    host.nft.apply(Some(&rich_table())).unwrap();
+    let before = nft_says("-a list table inet sealane");
+    let restarted = Nft::open(host.folder.path());
+    assert_eq!(restarted.observe().unwrap(), Some(rich_table()));
+    assert_eq!(nft_says("-a list table inet sealane"), before);
+    let record = host.folder.path().join("nft.json");
+    assert_eq!(record.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn without_a_record_or_with_a_spoilt_one_the_table_counts_as_changed() {
+    let mut host = Host::fresh();
+    host.nft.apply(Some(&rich_table())).unwrap();
+    let elsewhere = TempDir::new().unwrap();
+    let stranger = Nft::open(elsewhere.path());
+    assert_ne!(stranger.observe().unwrap(), Some(rich_table()));
+
+    std::fs::write(host.folder.path().join("nft.json"), "{\"listing\":").unwrap();
+    let mut restarted = Nft::open(host.folder.path());
+    assert_ne!(restarted.observe().unwrap(), Some(rich_table()));
+    restarted.apply(Some(&rich_table())).unwrap();
+    assert_eq!(restarted.observe().unwrap(), Some(rich_table()));
+}
+
+#[test]
+fn packets_that_pass_do_not_look_like_a_change() {
+    let mut host = Host::fresh();
+    let mut table = FilterTable::default();
+    let hook = Hook { kind: HookKind::Filter, point: HookPoint::Output, priority: 0 };
+    table.chains.insert("seen".into(), chain(Some(hook), &["counter accept"]));
+    host.nft.apply(Some(&table)).unwrap();
+    run("ip", &["link", "set", "lo", "up"]);
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.send_to(b"x", socket.local_addr().unwrap()).unwrap();
+    assert!(!nft_says("list table inet sealane").contains("packets 0"), "nothing was counted");
+    assert_eq!(host.nft.observe().unwrap(), Some(table));
+}
+
+#[test]
+fn ten_thousand_prefixes_are_written_and_read_back_at_once() {
+    let mut host = Host::fresh();
+    let mut table = FilterTable::default();
+    let (mut four, mut six) = (Vec::new(), Vec::new());
+    for number in 0..5_000 {
+        four.push(format!("10.{}.{}.0/24", number / 250, number % 250));
+        six.push(format!("fd00:{number:x}::/64"));
+    }
+    table.sets.insert("remote4".into(), set(Family::V4, &four));
+    table.sets.insert("remote6".into(), set(Family::V6, &six));
+    let start = Instant::now();
+    host.nft.apply(Some(&table)).unwrap();
+    assert_eq!(host.nft.observe().unwrap(), Some(table));
+    // Far above what it takes, far below what one command for each element would.
+    assert!(start.elapsed() < Duration::from_secs(5), "took {:?}", start.elapsed());
+    eprintln!("10,000 elements: written, verified and read back in {:?}", start.elapsed());
+}
+
+#[test]
+fn a_refused_table_leaves_the_old_one_and_says_why() {
+    let mut host = Host::fresh();
+    host.nft.apply(Some(&rich_table())).unwrap();
+    let mut broken = rich_table();
+    broken.chains.get_mut("gw1").unwrap().rules.push(FilterRule("jump nowhere".into()));
+    let fault = host.nft.apply(Some(&broken)).unwrap_err();
+    assert!(matches!(&fault, NftError::Refused { said, .. } if said.contains("Error:")), "{fault}");
+    assert_eq!(host.nft.observe().unwrap(), Some(rich_table()));
+}
+
+#[test]
+fn a_host_without_nft_is_told_which_package_to_install() {
+    let folder = TempDir::new().unwrap();
+    let nft = Nft::with_program(folder.path(), Path::new("/nonexistent/nft"));
+    let said = nft.observe().unwrap_err().to_string();
+    assert_eq!(
+        said,
+        "nft: /nonexistent/nft not found; install the package nftables (1.0.6 or newer)"
+    );
+}
+
+/// A network namespace with nothing in it.
+struct Host {
+    nft: Nft,
+    folder: TempDir,
+}
+
+impl Host {
+    fn fresh() -> Self {
+        unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace (needs root or unshare -rn)");
+        let folder = TempDir::new().unwrap();
+        Self { nft: Nft::open(folder.path()), folder }
+    }
+}
+
+/// Runs one nft command as another hand would; options stand first.
+fn nft_says(command: &str) -> String {
+    match command.strip_prefix("-a ") {
+        Some(command) => run("nft", &["-a", command]),
+        None => run("nft", &[command]),
+    }
+}
+
+fn run(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {said}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A table with every kind of rule that a gateway and a node need.
+fn rich_table() -> FilterTable {
+    let hook = |kind, point, priority| Some(Hook { kind, point, priority });
+    let (raw, mangle) = (-300, -150);
+    let mut table = FilterTable::default();
+    for (name, family, elements) in [
+        ("local4", Family::V4, vec!["10.1.0.0/16", "192.168.50.21/32"]),
+        ("remote4", Family::V4, vec!["10.2.0.0/16", "10.3.0.0/25", "10.3.0.128/25", "10.4.0.1/32"]),
+        ("everything4", Family::V4, vec!["0.0.0.0/0"]),
+        ("local6", Family::V6, vec!["fd00:1::/64"]),
+        ("remote6", Family::V6, vec!["fd00:2::/48", "fd00:3::1/128", "::ffff:10.0.0.0/104"]),
+        ("nothing6", Family::V6, vec![]),
+    ] {
+        table.sets.insert(name.into(), set(family, &elements));
+    }
+    for (name, hook, rules) in [
+        ("guard", hook(HookKind::Filter, HookPoint::Prerouting, raw), GUARD),
+        ("untrack", hook(HookKind::Filter, HookPoint::Output, raw), &["udp dport 4801 notrack"]),
+        ("enter", hook(HookKind::Filter, HookPoint::Prerouting, mangle), ENTER),
+        ("steer", hook(HookKind::Filter, HookPoint::Prerouting, -90), STEER),
+        ("steer_local", hook(HookKind::Route, HookPoint::Output, -90), STEER),
+        ("clamp", hook(HookKind::Filter, HookPoint::Forward, mangle), CLAMP),
+        ("keep_source", hook(HookKind::Nat, HookPoint::Postrouting, 80), KEEP_SOURCE),
+        ("gw1", None, &["ct mark set ct mark and 0xffffcf80 or 0x1001"]),
+        ("gw2", None, &["ct mark set ct mark and 0xffffcf80 or 0x1002"]),
+        ("out1", None, &["meta mark set meta mark and 0xffffcf80 or 0x1001", "return"]),
+    ] {
+        table.chains.insert(name.into(), chain(hook, rules));
+    }
+    table
+}
+
+const GUARD: &[&str] = &[
+    "udp dport 4801 fib daddr type local ip saddr != @local4 drop",
+    "udp dport 4801 fib daddr type local ip6 saddr != @local6 drop",
+    "udp dport 4801 notrack",
+    "iifname { \"sealane0\", \"sealane-vx\" } ct state established,related accept",
+    "ct state invalid notrack",
+];
+const ENTER: &[&str] = &[
+    "iifname \"sealane-vx\" ct direction original ether saddr vmap { 02:5e:a1:00:00:01 : jump gw1, 02:5e:a1:00:00:02 : jump gw2 }",
+];
+const STEER: &[&str] = &[
+    "ct state new ct mark and 0x307f == 0 ip daddr @remote4 numgen random mod 2 vmap { 0 : jump gw1, 1 : jump gw2 }",
+    "ct state new ct mark and 0x307f == 0 ip6 daddr @remote6 numgen random mod 2 vmap { 0 : jump gw1, 1 : jump gw2 }",
+    "ct mark and 0x307f vmap { 0x1001 : jump out1 }",
+];
+const CLAMP: &[&str] = &[
+    "oifname \"sealane-vx\" tcp flags syn tcp option maxseg size set rt mtu",
+    "iifname \"sealane-vx\" tcp flags syn tcp option maxseg size set rt mtu",
+];
+const KEEP_SOURCE: &[&str] = &[
+    "ip saddr @local4 ip daddr @remote4 snat ip to ip saddr",
+    "ip saddr @remote4 ip daddr @local4 snat ip to ip saddr",
+    "ip6 saddr @local6 ip6 daddr @remote6 snat ip6 to ip6 saddr",
+    "ip6 saddr @remote6 ip6 daddr @local6 snat ip6 to ip6 saddr",
+    "oifname \"sealane-vx\" ip daddr @remote4 ip saddr != @local4 snat ip to 10.1.0.0",
+];
+
+fn set<T: AsRef<str>>(family: Family, elements: &[T]) -> PrefixSet {
+    let elements = elements.iter().map(|text| text.as_ref().parse().unwrap()).collect();
+    PrefixSet { family, elements }
+}
+
+fn chain(hook: Option<Hook>, rules: &[&str]) -> Chain {
+    Chain { hook, rules: rules.iter().map(|rule| FilterRule((*rule).to_owned())).collect() }
+}
