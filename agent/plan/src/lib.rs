@@ -10,6 +10,7 @@ pub mod verdict;
 pub mod world;
 
 pub mod claims;
+pub mod documents;
 pub mod election;
 pub mod firewall;
 pub mod ground;

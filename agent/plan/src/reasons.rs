@@ -1,6 +1,6 @@
 //! Owns the verdicts of a plan: reads off what was decided, and decides nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnetwork::IpNetwork;
 
@@ -62,8 +62,8 @@ fn members(
             },
             (None, _) => MemberVerdict {
                 state: state(&by_leg),
-                gateways: group.len(),
-                live: group.len(),
+                gateways: by_leg.len(),
+                live: live(&by_leg),
                 lane: None,
             },
         };
@@ -83,14 +83,18 @@ fn by_lanes(gateways: usize, ranking: &Ranking<'_>) -> MemberVerdict {
     MemberVerdict {
         state: state(&states),
         gateways,
-        live: states.iter().filter(|state| **state == PathState::Up).count(),
+        live: live(&states),
         lane: Some(ranking.lanes[0].id)
             .filter(|_| ranking.lanes[0].health.state != PathState::Down),
     }
 }
 
+fn live(paths: &[PathState]) -> usize {
+    paths.iter().filter(|path| **path == PathState::Up).count()
+}
+
 fn state(paths: &[PathState]) -> MemberState {
-    let up = paths.iter().filter(|path| **path == PathState::Up).count();
+    let up = live(paths);
     if paths.iter().all(|path| *path == PathState::Down) {
         MemberState::Down
     } else if up == paths.len() {
@@ -103,7 +107,7 @@ fn state(paths: &[PathState]) -> MemberState {
 }
 
 fn lanes(rankings: &[Ranking<'_>], ways: &Ways) -> BTreeMap<LaneId, LaneVerdict> {
-    let carrying: std::collections::BTreeSet<LaneId> = ways
+    let carrying: BTreeSet<LaneId> = ways
         .0
         .values()
         .filter_map(|remote| match remote.way {

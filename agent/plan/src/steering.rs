@@ -2,6 +2,7 @@
 //! nftables rules that set the marks, nor the table of remote prefixes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 use sealane_state::host::HostState;
@@ -16,6 +17,7 @@ use crate::ground::Ground;
 use crate::health::PathState;
 use crate::leg::Leg;
 use crate::name::NodeName;
+use crate::prefix;
 use crate::problem::Problem;
 
 /// Exits 1 to 119 are gateways of our member, 120 to 127 the lane links of slot 0 to 7.
@@ -180,8 +182,10 @@ fn numbers<'a>(
 }
 
 fn default_of(family: Family) -> IpNetwork {
-    match family {
-        Family::V4 => IpNetwork::V4(Ipv4Network::from(std::net::Ipv4Addr::UNSPECIFIED)),
-        Family::V6 => IpNetwork::V6(Ipv6Network::from(std::net::Ipv6Addr::UNSPECIFIED)),
-    }
+    let everything = match family {
+        Family::V4 => Ipv4Network::new(Ipv4Addr::UNSPECIFIED, 0).map(IpNetwork::V4),
+        Family::V6 => Ipv6Network::new(Ipv6Addr::UNSPECIFIED, 0).map(IpNetwork::V6),
+    };
+    // A length of 0 fits both families, so the fallback is never taken.
+    everything.unwrap_or_else(|_| prefix::host(Ipv4Addr::UNSPECIFIED.into()))
 }

@@ -1,7 +1,6 @@
 //! Owns what is to be probed: lanes by their gateway's address inside, legs by their gateway's end.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use sealane_state::rule::Family;
 
@@ -10,7 +9,9 @@ use crate::ground::Ground;
 use crate::lanes::{self, Lane, Outside};
 use crate::leg::{self, Leg};
 use crate::name::{GatewayId, NodeName};
+use crate::peers;
 use crate::plan::{LaneTarget, LegTarget, ProbeTargets};
+use crate::prefix;
 use crate::problem::Problem;
 
 /// Returns what this host probes.
@@ -44,12 +45,13 @@ pub fn choose(
 
 fn lane_target(ground: &Ground<'_>, outside: &Outside, lane: &Lane<'_>) -> Option<LaneTarget> {
     let own = ground.gateway()?;
-    let remote = lane.claimant.gateway;
-    let (source, destination) = if ground.offered.contains(&Family::V6) {
-        (IpAddr::from(own.probe), IpAddr::from(remote.probe))
+    let (family, source) = if ground.offered.contains(&Family::V6) {
+        (Family::V6, own.probe.into())
     } else {
-        (IpAddr::from(own.probe4?), IpAddr::from(remote.probe4?))
+        (Family::V4, own.probe4.filter(|_| ground.offered.contains(&Family::V4))?.into())
     };
+    let mut inside = peers::probe_prefixes(lane);
+    let destination = inside.find(|probe| prefix::family(*probe) == family)?.ip();
     Some(LaneTarget {
         gateway: lane.claimant.id.clone(),
         link: lane.link.clone(),

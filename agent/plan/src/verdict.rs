@@ -30,9 +30,9 @@ pub struct Verdicts {
 pub struct MemberVerdict {
     /// The state of the way that was chosen.
     pub state: MemberState,
-    /// Gateways of it that count.
+    /// Gateways that lead there: its own where this host has lanes, else those of our member.
     pub gateways: usize,
-    /// Those that do not fail.
+    /// Those of them that answer.
     pub live: usize,
     /// The lane that carries it; `None` on hosts without lanes and where none does.
     pub lane: Option<LaneId>,

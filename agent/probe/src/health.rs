@@ -22,8 +22,8 @@
 //!
 //! A path is wrongly found down only when 14 replies in a row are lost: with probability `q^14` for
 //! each reply received, where `q` is the loss of request and reply together. At 20 % of round trips lost
-//! that is 1.6e-10; at 20 % in each direction (`q` = 0.36) it is 6.1e-7, less than once in four days
-//! of five replies a second. An outage shorter than `t + 0.9 * 12 * 30 ms` = 404 ms never takes a
+//! that is 1.6e-10; at 20 % in each direction (`q` = 0.36) it is 6.1e-7, about once in four days of
+//! four replies a second. An outage shorter than `t + 0.9 * 12 * 30 ms` = 404 ms never takes a
 //! path down, whatever it swallows.
 
 use std::time::Duration;

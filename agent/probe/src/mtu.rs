@@ -63,6 +63,7 @@ pub struct MtuSearch {
     next_sequence: u64,
     wake: Time,
     raise_at: Time,
+    proved_at: Time,
     running: bool,
 }
 
@@ -91,6 +92,7 @@ impl MtuSearch {
             next_sequence: 0,
             wake: Time::ZERO,
             raise_at: Time::ZERO,
+            proved_at: Time::ZERO,
             running: false,
         }
     }
@@ -98,6 +100,9 @@ impl MtuSearch {
     /// Changes how often the size found is proved again.
     pub fn set_interest(&mut self, interest: Interest) {
         self.confirm_every = confirm_every(interest);
+        if self.phase == Phase::Complete {
+            self.wake = self.proved_at.after(self.confirm_every);
+        }
     }
 
     /// Takes the tunnel device's MTU, in bytes; a smaller one caps what was found, a larger one
@@ -279,6 +284,7 @@ impl MtuSearch {
 
     fn complete(&mut self, now: Time) {
         self.phase = Phase::Complete;
+        self.proved_at = now;
         self.wake = now.after(self.confirm_every);
     }
 }

@@ -152,6 +152,30 @@ fn a_changed_list_keeps_progress_and_a_removed_address_is_left_at_once() {
 }
 
 #[test]
+fn an_address_that_joins_late_has_one_turn_in_each_round_like_the_others() {
+    let mut lane = Lane::new(BOTH);
+    lane.run(Duration::from_secs(300));
+    let before = lane.sets().len();
+    let mut changed = list();
+    changed.push(candidate(Source::Private, "192.0.2.99:51820"));
+    lane.search.set_candidates(&changed);
+    lane.run(Duration::from_secs(3_000));
+    let late = &lane.sets()[before..][..20];
+    assert_eq!(late.iter().filter(|address| *address == "192.0.2.99:51820").count(), 4);
+}
+
+#[test]
+fn the_same_list_again_changes_nothing() {
+    let (mut told_often, mut told_once) = (Lane::new(BOTH), Lane::new(BOTH));
+    told_once.run(Duration::from_secs(60));
+    for _ in 0..60 {
+        told_often.search.set_candidates(&list());
+        told_often.run(Duration::from_secs(1));
+    }
+    assert_eq!(told_often.set, told_once.set);
+}
+
+#[test]
 fn attempts_grow_longer_when_all_were_in_vain() {
     let mut lane = Lane::new(BOTH);
     lane.run(Duration::from_secs(3600));

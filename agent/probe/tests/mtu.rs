@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use sealane_probe::health::{Interest, State};
-use sealane_probe::mtu::Phase;
+use sealane_probe::mtu::{LOST_IN_A_ROW, MtuSearch, Phase};
+use sealane_probe::time::Time;
 use weather::{Partition, Sim, V4, V6, Weather};
 
 #[test]
@@ -97,6 +98,31 @@ fn a_device_that_grew_is_used_whole() {
     sim.path.set_link_mtu(sim.now, 8_920);
     sim.advance(ms(20_000));
     assert_eq!(found(&sim), (Some(8_000), Phase::Complete));
+}
+
+#[test]
+fn a_black_hole_is_noticed_in_seconds_on_a_spare_path_that_is_given_traffic() {
+    let mut sim = Sim::new(8, V4, Interest::Idle, narrow(1420));
+    sim.advance(ms(30_000));
+    sim.weather.mtu = 1380;
+    sim.path.set_interest(Interest::Carrying);
+    sim.advance(ms(1_000));
+    assert!(sim.path.report().path_mtu.unwrap() <= 1380);
+}
+
+#[test]
+fn probes_lost_while_the_path_is_in_doubt_say_nothing_about_their_size() {
+    let mut search = MtuSearch::new(1420, Interest::Carrying);
+    let mut now = Time::ZERO;
+    for _ in 0..2 * LOST_IN_A_ROW {
+        search.resume();
+        assert_eq!(search.poll(now, ms(80)).unwrap().packet, 1280);
+        search.pause();
+        search.pause();
+        now = now.after(ms(500));
+        assert_eq!((search.poll(now, ms(80)), search.next_wake()), (None, None));
+    }
+    assert_eq!(search.phase(), Phase::Base);
 }
 
 proptest! {

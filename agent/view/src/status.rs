@@ -114,12 +114,11 @@ pub struct MemberView {
     pub member: String,
     /// Whether packets reach it.
     pub state: MemberState,
-    /// Its gateways that are known.
+    /// Gateways that lead there: its own where this host has lanes, else those of our member.
     pub gateways: u32,
     /// Those of them that answer.
     pub live_gateways: u32,
-    /// The gateway that carries traffic to it: one of its own when this host has lanes, else the
-    /// gateways of this member are meant and this is absent.
+    /// Its gateway that carries traffic to it; absent on hosts without lanes.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub via: Option<String>,
     /// What it may be reached by; prefixes refused on this host are left out.

@@ -16,8 +16,8 @@ const PSH: u8 = 0x08;
 const FIN: u8 = 0x01;
 const CWR: u8 = 0x80;
 
-/// A TCP packet of one flow; `options` must be a multiple of 4 long.
-fn tcp(v6: bool, port: u16, seq: u32, flags: u8, options: &[u8], payload: &[u8]) -> Vec<u8> {
+/// A TCP packet of one flow, to port 80; `options` must be a multiple of 4 long.
+fn tcp((v6, port): (bool, u16), seq: u32, flags: u8, options: &[u8], payload: &[u8]) -> Vec<u8> {
     let mut part = port.to_be_bytes().to_vec();
     part.extend([0, 80]);
     part.extend(seq.to_be_bytes());
@@ -82,7 +82,7 @@ fn ports(packet: &[u8]) -> Vec<u8> {
 fn a_train_of_segments_becomes_one_superpacket() {
     for v6 in [false, true] {
         let packets: Vec<_> =
-            (0..40).map(|n| tcp(v6, 1000, n * 1000, ACK, &[1; 12], &[n as u8; 1000])).collect();
+            (0..40).map(|n| tcp((v6, 1000), n * 1000, ACK, &[1; 12], &[n as u8; 1000])).collect();
         let joined = join(&packets, BOTH);
         assert_eq!(joined.len(), 1);
         assert_eq!(joined[0].0.gso_size, 1000);
@@ -104,17 +104,17 @@ fn datagrams_of_one_length_become_one_superpacket() {
 
 #[test]
 fn what_tcp_says_beside_data_is_never_joined_away() {
-    let plain = |n: u32| tcp(false, 1000, n * 100, ACK, &[], &[0; 100]);
+    let plain = |n: u32| tcp((false, 1000), n * 100, ACK, &[], &[0; 100]);
     let cases = [
-        ("FIN", vec![plain(0), tcp(false, 1000, 100, ACK | FIN, &[], &[0; 100])]),
-        ("CWR", vec![plain(0), tcp(false, 1000, 100, ACK | CWR, &[], &[0; 100])]),
-        ("SYN", vec![tcp(false, 1000, 0, 2, &[], &[0; 100]), plain(1)]),
-        ("after PSH", vec![tcp(false, 1000, 0, ACK | PSH, &[], &[0; 100]), plain(1)]),
+        ("FIN", vec![plain(0), tcp((false, 1000), 100, ACK | FIN, &[], &[0; 100])]),
+        ("CWR", vec![plain(0), tcp((false, 1000), 100, ACK | CWR, &[], &[0; 100])]),
+        ("SYN", vec![tcp((false, 1000), 0, 2, &[], &[0; 100]), plain(1)]),
+        ("after PSH", vec![tcp((false, 1000), 0, ACK | PSH, &[], &[0; 100]), plain(1)]),
         ("gap", vec![plain(0), plain(2)]),
         ("repeat", vec![plain(0), plain(0)]),
-        ("other options", vec![plain(0), tcp(false, 1000, 100, ACK, &[1; 4], &[0; 100])]),
-        ("longer", vec![plain(0), tcp(false, 1000, 100, ACK, &[], &[0; 101])]),
-        ("empty", vec![plain(0), tcp(false, 1000, 100, ACK, &[], &[])]),
+        ("other options", vec![plain(0), tcp((false, 1000), 100, ACK, &[1; 4], &[0; 100])]),
+        ("longer", vec![plain(0), tcp((false, 1000), 100, ACK, &[], &[0; 101])]),
+        ("empty", vec![plain(0), tcp((false, 1000), 100, ACK, &[], &[])]),
     ];
     for (name, packets) in cases {
         let joined = join(&packets, BOTH);
@@ -135,7 +135,7 @@ fn datagrams_without_checksum_stay_without() {
 #[test]
 fn a_group_that_the_kernel_refuses_is_parted_into_what_it_was() {
     let packets: Vec<_> = (0..5)
-        .map(|n| tcp(false, 1000, n * 100, ACK | PSH * u8::from(n == 4), &[], &[7; 100]))
+        .map(|n| tcp((false, 1000), n * 100, if n == 4 { ACK | PSH } else { ACK }, &[], &[7; 100]))
         .collect();
     let mut slab: Vec<u8> = packets.concat();
     let mut coalescer = Coalescer::default();
@@ -151,7 +151,7 @@ fn a_group_that_the_kernel_refuses_is_parted_into_what_it_was() {
 
 #[test]
 fn cwr_stays_on_the_first_segment_and_fin_and_psh_on_the_last() {
-    let mut superpacket = tcp(false, 1000, 0, ACK | PSH | FIN | CWR, &[], &[7; 250]);
+    let mut superpacket = tcp((false, 1000), 0, ACK | PSH | FIN | CWR, &[], &[7; 250]);
     superpacket[2..4].copy_from_slice(&290u16.to_be_bytes());
     let vnet = VnetHeader {
         flags: virtio::NEEDS_CSUM,
@@ -209,7 +209,7 @@ proptest! {
             }
             let seq = next.entry((v6, port)).or_insert(start);
             *seq = seq.wrapping_add(gap);
-            let packet = tcp(v6, port, *seq, flags, &[], &payload);
+            let packet = tcp((v6, port), *seq, flags, &[], &payload);
             *seq = seq.wrapping_add(len as u32);
             packet
         }).collect();

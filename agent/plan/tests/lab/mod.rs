@@ -1,6 +1,13 @@
 //! A small world to tell stories in: members, their nodes, and what one of their hosts knows. Shared
 //! by the test files below `tests/`; not every one of them uses all of it.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};

@@ -7,7 +7,7 @@ use sealane_plan::plan::{Plan, ProbeTargets};
 use sealane_plan::verdict::{Verdicts, Way};
 
 /// Compares a plan with `tests/cases/<case>.txt`; with `UPDATE_EXPECT=1` writes that file instead.
-pub fn check(case: &str, plan: &Plan) {
+pub(crate) fn check(case: &str, plan: &Plan) {
     let path =
         PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/cases").join(format!("{case}.txt"));
     let found = text(plan);
