@@ -2,9 +2,10 @@
 //! embedded broker itself. Judges no object (`sealane-api` does) and knows nothing of Linux.
 
 pub mod access;
-pub mod account;
+pub mod pin;
 pub mod board;
 pub mod mirror;
-pub mod pin;
 pub mod publish;
+pub mod account;
 pub mod store;
+pub mod server;

@@ -3,7 +3,12 @@
 
 mod statefile;
 
+pub mod host;
 pub mod keyring;
+pub mod netlink;
 pub mod nft;
+pub mod outcome;
+pub mod perform;
 pub mod sysctl;
+pub mod tunnel_io;
 pub mod wireguard;

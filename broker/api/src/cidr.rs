@@ -2,6 +2,7 @@
 
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -151,6 +152,7 @@ fn common(one: &Cidr, other: &Cidr) -> Option<Cidr> {
 #[derive(Debug, Clone, Default)]
 pub struct Ownership {
     sorted: Vec<(Cidr, usize)>,
+    lengths: BTreeSet<u8>,
 }
 
 impl Ownership {
@@ -159,7 +161,8 @@ impl Ownership {
     pub fn of(pairs: impl IntoIterator<Item = (Cidr, usize)>) -> Self {
         let mut sorted: Vec<(Cidr, usize)> = pairs.into_iter().collect();
         sorted.sort_unstable();
-        Self { sorted }
+        let lengths = sorted.iter().map(|(network, _)| network.length).collect();
+        Self { sorted, lengths }
     }
 
     /// Returns the first two networks of different owners that overlap. Time: linear.
@@ -180,12 +183,11 @@ impl Ownership {
         None
     }
 
-    /// Says whether any of the networks holds `address`. Time: logarithmic for disjoint owners.
+    /// Says whether any of the networks holds `address`. Time: logarithmic, per prefix length in use.
     #[must_use]
     pub fn covers(&self, address: IpAddr) -> bool {
-        let longest = Cidr::host(address).length();
-        (0..=longest).any(|length| {
-            Cidr::covering(address, length).is_some_and(|network| {
+        self.lengths.iter().any(|length| {
+            Cidr::covering(address, *length).is_some_and(|network| {
                 let at = self.sorted.partition_point(|(other, _)| *other < network);
                 self.sorted.get(at).is_some_and(|(other, _)| *other == network)
             })

@@ -74,8 +74,18 @@ pub struct HeldGateway {
     pub accepted_at: UnixTime,
     /// Until when bytes of this gateway could be replayed: expiry plus hold.
     pub until: UnixTime,
-    /// The advertisement; none for a tombstone (withdrawn, or dropped by a revocation).
+    /// The advertisement; none for a tombstone.
     pub spec: Option<AdvertisementSpec>,
+    /// Whether the position is that of a withdrawal.
+    pub withdrawn: bool,
+}
+
+impl HeldGateway {
+    /// Says whether the advertisement was believed until something else ended it.
+    #[must_use]
+    pub fn is_gone_by_revocation(&self) -> bool {
+        self.spec.is_none() && !self.withdrawn
+    }
 }
 
 fn digest<'de, D: Deserializer<'de>>(reader: D) -> Result<[u8; 32], D::Error> {

@@ -2,6 +2,7 @@
 //! arguments; no clock, socket, file or randomness. It does not talk to a broker and keeps no file.
 
 pub mod advertisement;
+pub mod believed;
 pub mod candidate;
 pub mod certificate;
 pub mod checks;

@@ -1,12 +1,27 @@
 //! One host's belief about the others: the way in for objects, the way out for plans. It reads no
-//! clock and writes no disk. The verdicts are not here yet: every object is refused.
-use crate::clusterset::{ClusterSet, ListPosition};
-use crate::held::Held;
+//! clock and writes no disk; the steps that judge are in `verify`.
+
+mod ledger;
+
+use crate::believed::{Believed, Sight};
+use crate::checks::Checks;
+use crate::cidr::Ownership;
+use crate::clusterset::{ClusterSet, ClusterSetPayload, ListPosition, OnExpiry, PostQuantum};
+use crate::held::{Held, Position};
+use crate::keys::VerifyKey;
 use crate::kinds::{AdvertisementSpec, ClusterSetSpec};
-use crate::names::ClusterSetId;
+use crate::names::{ClusterSetId, GatewayId};
 use crate::reason::{Dropped, Reason, Rejected, Warning};
 use crate::remote::{LocalFacts, RemoteGateway};
+use crate::sign;
 use crate::time::UnixTime;
+use crate::verify::clusterset::{self, Against};
+use crate::verify::envelope::{self, Envelope};
+use crate::verify::identity::verified_enrolment;
+use crate::verify::judge::{self, Judged};
+use crate::verify::tunnels::KeysInUse;
+use crate::verify::{Context, Source};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What came of an offer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,8 +35,9 @@ pub enum Verdict {
     },
     /// These bytes are believed already.
     Unchanged,
-    /// A sound advertisement of this host's own member; not a peer.
-    Own,
+    /// A sound advertisement of this host's own member; not a peer. Under the own name a position
+    /// above the own one means that the gateway lost state and needs a new certificate.
+    Own(Position),
     /// It is refused; what was held is untouched.
     Rejected(Rejected),
 }
@@ -40,7 +56,8 @@ pub struct Offer<'a> {
 pub struct Sweep {
     /// Advertisements no longer believed.
     pub dropped: Vec<Dropped>,
-    /// Every held advertisement is past hold: the clock is to blame, nothing was dropped.
+    /// `ClockSuspect`: every held advertisement is past hold, so the clock is to blame (or a long
+    /// power-off) and nothing was dropped.
     pub clock_suspect: bool,
     /// Why the held ClusterSet could not be believed at start, when it could not.
     pub clusterset: Option<Rejected>,
@@ -49,71 +66,204 @@ pub struct Sweep {
 /// One host's belief: the persisted state, and what is derived from it.
 pub struct Receiver {
     held: Held,
+    list: Option<ClusterSet>,
+    grants: Ownership,
+    believed: BTreeMap<GatewayId, Believed>,
+    in_use: KeysInUse,
+    checks: Checks,
 }
 
 impl Receiver {
     /// Begins with nothing but the token's anchor and minimum.
     #[must_use]
     pub fn new(anchor: ClusterSetId, minimum: ListPosition) -> Self {
-        Self { held: Held::new(anchor, minimum) }
+        Self {
+            held: Held::new(anchor, minimum),
+            list: None,
+            grants: Ownership::default(),
+            believed: BTreeMap::new(),
+            in_use: KeysInUse::new(),
+            checks: Checks::default(),
+        }
     }
 
-    /// Begins from disk: everything is verified again, expiry judged by hold.
+    /// Begins from disk: everything is verified again, expiry judged by hold. What the disk cannot
+    /// prove is dropped.
     #[must_use]
-    pub fn at_cold_start(held: Held, _now: UnixTime, _facts: &LocalFacts) -> (Self, Sweep) {
-        (Self { held }, Sweep::default())
+    pub fn at_cold_start(held: Held, now: UnixTime, facts: &LocalFacts) -> (Self, Sweep) {
+        let mut receiver = Self::new(held.anchor.clone(), held.minimum);
+        receiver.held = held;
+        let mut problem = None;
+        if let Some(spec) = receiver.held.clusterset.take() {
+            match receiver.newer_list(&spec) {
+                Ok(Some(list)) => receiver.put_in_force(list, &spec),
+                Ok(None) => {}
+                Err(rejected) => problem = Some(rejected),
+            }
+        }
+        let mut dropped = receiver.believe_disk(now, facts);
+        let swept = receiver.expire(now);
+        dropped.extend(swept.dropped);
+        (receiver, Sweep { dropped, clusterset: problem, ..swept })
     }
 
-    /// Judges a ClusterSet (TRUST.md 4.1).
+    /// Judges a ClusterSet (TRUST.md 4.1). After `Accepted`, offer again what was refused before.
     pub fn accept_clusterset(
         &mut self,
-        _now: UnixTime,
-        _facts: &LocalFacts,
-        _spec: &ClusterSetSpec,
+        now: UnixTime,
+        facts: &LocalFacts,
+        spec: &ClusterSetSpec,
     ) -> Verdict {
-        Verdict::Rejected(Reason::Malformed.into())
+        let list = match self.newer_list(spec) {
+            Ok(Some(list)) => list,
+            Ok(None) => return Verdict::Unchanged,
+            Err(rejected) => return Verdict::Rejected(rejected),
+        };
+        let mut warnings = Vec::new();
+        let shown = sign::clusterset_view(&ClusterSetPayload::of(&list));
+        if spec.view.as_ref().is_some_and(|view| *view != shown) {
+            warnings.push(Warning::ViewMismatch);
+        }
+        let pinned = list.members.get(&facts.own.member).map_or(&[][..], |entry| &entry.keys);
+        if facts.identity.is_some_and(|ours| !pinned.is_empty() && !pinned.contains(&ours)) {
+            warnings.push(Warning::IdentityNotOurs);
+        }
+        self.put_in_force(list, spec);
+        let mut dropped = self.recheck();
+        dropped.extend(self.believe_disk(now, facts));
+        Verdict::Accepted { warnings, dropped }
     }
 
     /// Judges one Advertisement (TRUST.md 4.2).
     pub fn accept_advertisement(
         &mut self,
-        _now: UnixTime,
-        _facts: &LocalFacts,
-        _offer: Offer<'_>,
+        now: UnixTime,
+        facts: &LocalFacts,
+        offer: Offer<'_>,
     ) -> Verdict {
-        Verdict::Rejected(Reason::Malformed.into())
+        self.offered(now, facts, &BTreeSet::new(), offer)
     }
 
-    /// Judges a whole list at once (first list, relist). Shape: one verdict per offer, same order.
+    /// Judges a whole list at once (first list, relist), so that two identities under one join key
+    /// are seen before either is believed. Shape: one verdict per offer, same order.
     pub fn accept_batch(
         &mut self,
         now: UnixTime,
         facts: &LocalFacts,
         offers: &[Offer<'_>],
     ) -> Vec<Verdict> {
-        offers.iter().map(|offer| self.accept_advertisement(now, facts, *offer)).collect()
-    }
-
-    /// Drops what is past hold. Call it now and then, and persist when it dropped something.
-    pub fn expire(&mut self, _now: UnixTime) -> Sweep {
-        Sweep::default()
+        let contested = self.contested(now, facts, offers);
+        offers.iter().map(|offer| self.offered(now, facts, &contested, *offer)).collect()
     }
 
     /// Returns every remote gateway to have lanes with. Shape: sorted by id; none of the own member.
+    /// Empty while a list that says `onExpiry: drop` is expired, and under a list that requires
+    /// post-quantum keys: this version has none, and a classical lane is not what was asked for.
     #[must_use]
-    pub fn remotes(&self, _now: UnixTime, _facts: &LocalFacts) -> Vec<RemoteGateway> {
-        Vec::new()
+    pub fn remotes(&self, now: UnixTime, facts: &LocalFacts) -> Vec<RemoteGateway> {
+        let Some(list) = &self.list else { return Vec::new() };
+        let is_over = list.on_expiry == OnExpiry::Drop && list.is_expired(now);
+        if is_over || list.post_quantum == PostQuantum::Require {
+            return Vec::new();
+        }
+        self.believed.keys().filter_map(|id| self.seen(id, facts)).collect()
     }
 
     /// Returns the list in force.
     #[must_use]
     pub fn clusterset(&self) -> Option<&ClusterSet> {
-        None
+        self.list.as_ref()
     }
 
     /// Returns what to persist.
     #[must_use]
     pub fn held(&self) -> &Held {
         &self.held
+    }
+
+    fn newer_list(&self, spec: &ClusterSetSpec) -> Result<Option<ClusterSet>, Rejected> {
+        let position = self.list.as_ref().map(|list| list.position);
+        let against = Against {
+            anchor: &self.held.anchor,
+            minimum: self.held.minimum,
+            held: self.held.clusterset.as_ref().zip(position),
+        };
+        match clusterset::judge(against, spec)? {
+            clusterset::Judged::Newer(list) => Ok(Some(list)),
+            clusterset::Judged::Unchanged => Ok(None),
+        }
+    }
+
+    fn seen(&self, id: &GatewayId, facts: &LocalFacts) -> Option<RemoteGateway> {
+        let list = self.list.as_ref()?;
+        let grant = &list.members.get(&id.member)?.cidrs;
+        let spec = self.held.gateways.get(id).and_then(|held| held.spec.as_ref());
+        let view = spec.and_then(|spec| spec.view.as_ref());
+        let sight = Sight { id: &list.id, grants: &self.grants, facts };
+        Some(self.believed.get(id)?.seen(sight, id, grant, view))
+    }
+
+    fn offered(
+        &mut self,
+        now: UnixTime,
+        facts: &LocalFacts,
+        contested: &BTreeSet<VerifyKey>,
+        offer: Offer<'_>,
+    ) -> Verdict {
+        let judged = envelope::open(offer.name, offer.spec).and_then(|envelope| {
+            let judged = self.judge(now, facts, contested, &envelope, Source::Offered)?;
+            Ok((envelope.id, judged))
+        });
+        match judged {
+            Err(rejected) => Verdict::Rejected(rejected),
+            Ok((_, Judged::Unchanged)) => Verdict::Unchanged,
+            Ok((_, Judged::Own(position))) => Verdict::Own(position),
+            Ok((id, Judged::Newer(sound))) => {
+                let dropped = self.believe(now, &id, *sound, offer.spec);
+                let warnings = self.seen(&id, facts).map_or_else(Vec::new, |seen| seen.warnings);
+                Verdict::Accepted { warnings, dropped }
+            }
+        }
+    }
+
+    fn judge(
+        &mut self,
+        now: UnixTime,
+        facts: &LocalFacts,
+        contested: &BTreeSet<VerifyKey>,
+        envelope: &Envelope,
+        source: Source,
+    ) -> Result<Judged, Rejected> {
+        let Some(list) = &self.list else {
+            return Err(Reason::UnknownMember.about("no ClusterSet is believed yet"));
+        };
+        let context = Context { now, list, held: &self.held, facts, contested, source };
+        judge::judge(&context, &mut self.checks, &self.in_use, envelope)
+    }
+
+    /// Finds join keys under which the offers bring two identities while none is held.
+    fn contested(
+        &mut self,
+        now: UnixTime,
+        facts: &LocalFacts,
+        offers: &[Offer<'_>],
+    ) -> BTreeSet<VerifyKey> {
+        let Some(list) = &self.list else { return BTreeSet::new() };
+        let none = BTreeSet::new();
+        let held = &self.held;
+        let context = Context { now, list, held, facts, contested: &none, source: Source::Offered };
+        let mut identities: BTreeMap<VerifyKey, BTreeSet<[u8; 32]>> = BTreeMap::new();
+        for offer in offers {
+            let Ok(envelope) = envelope::open(offer.name, offer.spec) else { continue };
+            let join = list.members.get(&envelope.id.member).and_then(|entry| entry.join.as_ref());
+            let (Some(join), Some(enrolment)) = (join, &envelope.enrolment) else { continue };
+            let member = &envelope.id.member;
+            let verified = verified_enrolment(&context, &mut self.checks, member, join, enrolment);
+            if let Ok(payload) = verified {
+                identities.entry(join.key).or_default().insert(payload.identity);
+            }
+        }
+        identities.retain(|join, several| several.len() > 1 && !held.enrolled.contains_key(join));
+        identities.into_keys().collect()
     }
 }

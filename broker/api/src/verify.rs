@@ -1,1 +1,56 @@
-//! The numbered steps of TRUST.md section 4, each a pure function of what is held and what is offered.
+//! The numbered steps of TRUST.md section 4, each a function of what is held and what is offered.
+//! Nothing here changes what is held; `receiver` does, after every step agreed.
+
+pub mod advertisement;
+pub mod certificate;
+pub mod clusterset;
+pub mod envelope;
+pub mod identity;
+pub mod judge;
+pub mod tunnels;
+
+use crate::checks::Budget;
+use crate::clusterset::ClusterSet;
+use crate::held::Held;
+use crate::keys::VerifyKey;
+use crate::names::ClusterId;
+use crate::remote::LocalFacts;
+use crate::time::UnixTime;
+use std::collections::BTreeSet;
+
+/// Whether an object is offered by others or comes from this host's own disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Offered: expiry and rates count.
+    Offered,
+    /// Accepted and persisted before: expiry is judged by hold, elsewhere.
+    Disk,
+}
+
+/// What an advertisement is judged against.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// Wall clock.
+    pub now: UnixTime,
+    /// The list in force.
+    pub list: &'a ClusterSet,
+    /// Everything remembered.
+    pub held: &'a Held,
+    /// What only this host knows.
+    pub facts: &'a LocalFacts,
+    /// Join keys under which one batch offers two identities while none is held.
+    pub contested: &'a BTreeSet<VerifyKey>,
+    /// Where the object comes from.
+    pub source: Source,
+}
+
+impl Context<'_> {
+    /// Returns whose budget pays for new signature checks of an object that claims to be of `member`.
+    #[must_use]
+    pub fn budget<'b>(&self, member: &'b ClusterId) -> Budget<'b> {
+        match self.source {
+            Source::Offered => Budget::Of(member, self.now),
+            Source::Disk => Budget::OwnDisk,
+        }
+    }
+}

@@ -265,3 +265,120 @@ fn host_bits(key: &PublicKey, peer: &Peer) -> Option<WireguardError> {
 fn differing<T: PartialEq>(present: T, wanted: T) -> Option<T> {
     (present != wanted).then_some(wanted)
 }
+
+#[cfg(test)]
+mod tests {
+    use sealane_state::wireguard::PskFingerprint;
+
+    use super::*;
+
+    #[test]
+    fn a_peer_that_is_as_wanted_is_not_written() {
+        let present = BTreeMap::from([(A, peer(&["10.0.0.0/8"]))]);
+        let (edits, refused) = peers(&present, &present, &NoSecrets, &anything);
+        assert!(edits.is_empty() && refused.is_empty());
+    }
+
+    #[test]
+    fn prefixes_that_change_places_are_never_without_a_peer() {
+        let present = BTreeMap::from([(A, peer(&["10.0.0.0/8"])), (B, peer(&["fd00::/8"]))]);
+        let wanted = BTreeMap::from([(A, peer(&["fd00::/8"])), (B, peer(&["10.0.0.0/8"]))]);
+        let (edits, _) = peers(&present, &wanted, &NoSecrets, &anything);
+        let written: Vec<_> = edits.iter().map(|edit| (edit.key, &edit.allowed_ips)).collect();
+        let add = |text: &str| PrefixEdit::Add(vec![text.parse().unwrap()]);
+        assert_eq!(written, [(A, &add("fd00::/8")), (B, &add("10.0.0.0/8"))]);
+    }
+
+    #[test]
+    fn what_is_too_many_goes_only_after_everything_else_has_come() {
+        let present = BTreeMap::from([(A, peer(&["10.0.0.0/8", "10.1.0.0/16"]))]);
+        let wanted = BTreeMap::from([(A, peer(&["10.0.0.0/8"])), (B, peer(&["10.2.0.0/16"]))]);
+        let (edits, _) = peers(&present, &wanted, &NoSecrets, &anything);
+        let order: Vec<_> = edits.iter().map(|edit| (edit.key, edit.presence)).collect();
+        assert_eq!(order, [(B, Presence::Create), (A, Presence::Update)]);
+        let rest = PrefixEdit::Replace(vec!["10.0.0.0/8".parse().unwrap()]);
+        assert_eq!(edits[1].allowed_ips, rest);
+    }
+
+    #[test]
+    fn a_roamed_endpoint_is_left_alone_unless_one_is_wanted() {
+        let mut roamed = peer(&[]);
+        roamed.endpoint = Some("192.0.2.1:5".parse().unwrap());
+        let present = BTreeMap::from([(A, roamed.clone())]);
+        let (edits, _) = peers(&present, &BTreeMap::from([(A, peer(&[]))]), &NoSecrets, &anything);
+        assert!(edits.is_empty());
+
+        let mut moved = peer(&[]);
+        moved.endpoint = Some("[2001:db8::1]:5".parse().unwrap());
+        let wanted = BTreeMap::from([(A, moved.clone())]);
+        let (edits, _) = peers(&present, &wanted, &NoSecrets, &anything);
+        assert_eq!(edits[0].endpoint, moved.endpoint);
+    }
+
+    #[test]
+    fn a_peer_whose_secret_or_prefix_is_bad_does_not_stop_the_others() {
+        let mut secret = peer(&["10.0.0.0/8"]);
+        secret.psk = Some(PskFingerprint([1; 8]));
+        let wanted =
+            BTreeMap::from([(A, secret), (B, peer(&["10.9.9.9/8"])), (C, peer(&["fd00::/8"]))]);
+        let (edits, refused) = peers(&BTreeMap::new(), &wanted, &NoSecrets, &anything);
+        assert_eq!(edits.iter().map(|edit| edit.key).collect::<Vec<_>>(), [C]);
+        assert!(matches!(refused[&A], WireguardError::NoPsk { peer: A, .. }));
+        assert!(matches!(refused[&B], WireguardError::HostBits { peer: B, .. }));
+    }
+
+    #[test]
+    fn only_the_first_piece_of_a_long_edit_replaces_and_none_of_the_others_makes_a_peer() {
+        let prefixes: Vec<IpNetwork> =
+            (0..5).map(|number| format!("10.{number}.0.0/16").parse().unwrap()).collect();
+        let edit = PeerEdit {
+            presence: Presence::Create,
+            keepalive: Some(25),
+            allowed_ips: PrefixEdit::Replace(prefixes.clone()),
+            accepted_sources: PrefixEdit::Replace(Vec::new()),
+            ..PeerEdit::untouched(A)
+        };
+        let pieces = edit.pieces(2);
+        let replace = |range: &[IpNetwork]| PrefixEdit::Replace(range.to_vec());
+        let add = |range: &[IpNetwork]| PrefixEdit::Add(range.to_vec());
+        let allowed: Vec<_> = pieces.iter().map(|piece| piece.allowed_ips.clone()).collect();
+        let expected =
+            [replace(&prefixes[..2]), add(&prefixes[2..4]), add(&prefixes[4..]), PrefixEdit::Keep];
+        assert_eq!(allowed, expected);
+        assert_eq!(pieces[3].accepted_sources, replace(&[]));
+        let presence: Vec<_> = pieces.iter().map(|piece| piece.presence).collect();
+        assert_eq!(presence[0], Presence::Create);
+        assert!(presence[1..].iter().all(|presence| *presence == Presence::Update));
+        assert!(pieces[1..].iter().all(|piece| piece.keepalive.is_none()));
+    }
+
+    const A: PublicKey = PublicKey([1; 32]);
+    const B: PublicKey = PublicKey([2; 32]);
+    const C: PublicKey = PublicKey([3; 32]);
+
+    struct NoSecrets;
+
+    impl Keyring for NoSecrets {
+        fn private_key(&self, _: &PublicKey) -> Option<SecretBytes> {
+            None
+        }
+
+        fn psk(&self, _: &PskFingerprint) -> Option<SecretBytes> {
+            None
+        }
+    }
+
+    fn anything(_: &PublicKey, _: &Peer) -> Option<WireguardError> {
+        None
+    }
+
+    fn peer(allowed_ips: &[&str]) -> Peer {
+        Peer {
+            psk: None,
+            endpoint: None,
+            keepalive: None,
+            allowed_ips: allowed_ips.iter().map(|text| text.parse().unwrap()).collect(),
+            accepted_sources: BTreeSet::new(),
+        }
+    }
+}

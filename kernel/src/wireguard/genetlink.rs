@@ -242,3 +242,104 @@ fn fault_of(link: &LinkName, action: &'static str) -> impl Fn(Fault) -> Wireguar
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::num::NonZeroI32;
+
+    use netlink_packet_core::{DoneMessage, ErrorMessage};
+    use netlink_packet_wireguard::{WireguardAttribute, WireguardCmd};
+
+    use super::*;
+
+    #[test]
+    fn an_answer_ends_with_its_acknowledgement_and_a_dump_with_its_end() {
+        assert!(matches!(read(&acknowledgement(0)), Ok(Progress::Done)));
+        assert!(matches!(read(&end_of_dump(0)), Ok(Progress::Done)));
+        assert!(matches!(read(&device_message(1)), Ok(Progress::More)));
+    }
+
+    #[test]
+    fn a_refusal_keeps_its_errno_and_an_absent_device_is_told_apart() {
+        let refused = read(&acknowledgement(-libc::EADDRINUSE));
+        let errno = match refused {
+            Err(Fault::Refused(fault)) => fault.raw_os_error(),
+            _ => None,
+        };
+        assert_eq!(errno, Some(libc::EADDRINUSE));
+        for errno in [libc::ENODEV, libc::EOPNOTSUPP, libc::ENOENT] {
+            assert!(matches!(read(&acknowledgement(-errno)), Err(Fault::Absent)));
+        }
+    }
+
+    #[test]
+    fn answers_to_an_earlier_request_are_passed_over() {
+        let mut taken = 0;
+        let datagram = [device_message(0), device_message(1), end_of_dump(0)].concat();
+        let progress = messages_in(&datagram, 1, &mut |_, _: GenlMessage<WireguardMessage>| {
+            taken += 1;
+        });
+        assert!(matches!(progress, Ok(Progress::Done)));
+        assert_eq!(taken, 1);
+    }
+
+    #[test]
+    fn a_datagram_cut_anywhere_is_an_error_and_no_panic() {
+        let datagram = device_message(1);
+        for length in 1..datagram.len() {
+            assert!(matches!(read(&datagram[..length]), Err(Fault::Message(_))), "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn peers_with_accepted_sources_are_not_for_the_kernel() {
+        let mut peer = Peer {
+            psk: None,
+            endpoint: None,
+            keepalive: None,
+            allowed_ips: BTreeSet::new(),
+            accepted_sources: BTreeSet::new(),
+        };
+        let key = PublicKey([1; 32]);
+        assert!(KernelDevices.objection(&key, &peer).is_none());
+        peer.accepted_sources.insert("10.0.0.0/8".parse().unwrap());
+        let objection = KernelDevices.objection(&key, &peer);
+        assert!(matches!(objection, Some(WireguardError::AcceptedSources { .. })));
+    }
+
+    fn read(datagram: &[u8]) -> Result<Progress, Fault> {
+        messages_in(datagram, 1, &mut |_, _: GenlMessage<WireguardMessage>| {})
+    }
+
+    fn device_message(sequence: u32) -> Vec<u8> {
+        let attributes = vec![WireguardAttribute::IfName("sealane0".into())];
+        let message = WireguardMessage { cmd: WireguardCmd::GetDevice, attributes };
+        let mut message = GenlMessage::from_payload(message);
+        message.set_resolved_family_id(0x1c);
+        bytes_of(sequence, NetlinkPayload::InnerMessage(message))
+    }
+
+    fn acknowledgement(code: i32) -> Vec<u8> {
+        let mut error = ErrorMessage::default();
+        error.code = NonZeroI32::new(code);
+        error.header = vec![0; 16];
+        bytes_of(1, NetlinkPayload::Error(error))
+    }
+
+    fn end_of_dump(code: i32) -> Vec<u8> {
+        let mut done = DoneMessage::default();
+        done.code = code;
+        bytes_of(1, NetlinkPayload::Done(done))
+    }
+
+    fn bytes_of(sequence: u32, payload: NetlinkPayload<GenlMessage<WireguardMessage>>) -> Vec<u8> {
+        let mut header = NetlinkHeader::default();
+        header.sequence_number = sequence;
+        let mut message = NetlinkMessage::new(header, payload);
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        bytes
+    }
+}

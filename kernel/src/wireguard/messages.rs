@@ -214,3 +214,189 @@ pub(super) fn wipe(message: &mut WireguardMessage) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use netlink_packet_core::ParseableParametrized;
+    use netlink_packet_generic::{GenlFamily, GenlHeader};
+
+    use super::*;
+    use crate::keyring::SecretBytes;
+
+    #[test]
+    fn a_small_edit_is_these_bytes() {
+        let peer = PeerEdit {
+            presence: Presence::Create,
+            psk: None,
+            endpoint: Some("192.0.2.1:51820".parse().unwrap()),
+            keepalive: Some(25),
+            allowed_ips: PrefixEdit::Replace(vec!["10.0.0.0/8".parse().unwrap()]),
+            ..PeerEdit::removal(PublicKey([0xaa; 32]))
+        };
+        let edit = DeviceEdit {
+            listen_port: Some(51820),
+            mark: Some(0x2000),
+            peers: vec![peer],
+            ..DeviceEdit::default()
+        };
+        let messages = set_device(&"sealane0".parse().unwrap(), edit);
+        assert_eq!(messages.len(), 1);
+        let mut expected = Vec::new();
+        attribute(&mut expected, 2, b"sealane0\0");
+        attribute(&mut expected, 6, &51820u16.to_ne_bytes());
+        attribute(&mut expected, 7, &0x2000u32.to_ne_bytes());
+        let mut peer = Vec::new();
+        attribute(&mut peer, 1, &[0xaa; 32]);
+        attribute(&mut peer, 3, &2u32.to_ne_bytes());
+        let family_inet = 2u16.to_ne_bytes();
+        let port = 51820u16.to_be_bytes();
+        attribute(&mut peer, 4, &[&family_inet[..], &port, &[192, 0, 2, 1], &[0; 8]].concat());
+        attribute(&mut peer, 5, &25u16.to_ne_bytes());
+        let mut allowed = Vec::new();
+        attribute(&mut allowed, 1, &family_inet);
+        attribute(&mut allowed, 2, &[10, 0, 0, 0]);
+        attribute(&mut allowed, 3, &[8]);
+        nested(&mut peer, 9, &[allowed]);
+        nested(&mut expected, 8, &[peer]);
+        assert_eq!(bytes_of(&messages[0]), expected);
+    }
+
+    #[test]
+    fn a_thousand_peers_and_a_peer_of_ten_thousand_prefixes_come_through_the_kernels_format() {
+        let mut wanted: BTreeMap<PublicKey, Vec<IpNetwork>> = (0..1_000u32)
+            .map(|number| {
+                let key = key_of(number);
+                (key, (0..10).map(|host| v4(number * 10 + host)).collect())
+            })
+            .collect();
+        let many = (0..10_000u32).map(|number| {
+            let [a, b, c, d] = number.to_be_bytes();
+            format!("fd00:{a:x}{b:02x}:{c:x}{d:02x}::/64").parse().unwrap()
+        });
+        wanted.insert(key_of(5_000), many.collect());
+        let peers = wanted.iter().map(|(key, prefixes)| PeerEdit {
+            presence: Presence::Create,
+            psk: Some(PskEdit::Set(SecretBytes::take(&mut [9; 32]))),
+            allowed_ips: PrefixEdit::Replace(prefixes.clone()),
+            ..PeerEdit::removal(*key)
+        });
+        let edit = DeviceEdit { peers: peers.collect(), ..DeviceEdit::default() };
+
+        let mut dump = Dump::new();
+        let mut replaced = 0;
+        for message in set_device(&"sealane0".parse().unwrap(), edit) {
+            let bytes = bytes_of(&message);
+            assert!(bytes.len() < 60_000, "a message of {} bytes", bytes.len());
+            let reread = reread(&message, &bytes);
+            replaced += replacements(&reread);
+            dump.take(reread);
+        }
+        let (device, _) = dump.reading();
+        assert_eq!(replaced, wanted.len(), "each peer's list is replaced once");
+        assert_eq!(device.peers.len(), wanted.len());
+        for (key, prefixes) in wanted {
+            let peer = &device.peers[&key];
+            assert_eq!(peer.allowed_ips, prefixes.into_iter().collect());
+            assert_eq!(peer.psk, psk_fingerprint(&[9; 32]));
+        }
+    }
+
+    #[test]
+    fn a_peer_split_over_messages_is_one_peer_with_its_counters() {
+        let allowed = |number| WireguardPeerAttribute::AllowedIps(vec![allowed_ip(&v4(number))]);
+        let key = WireguardPeerAttribute::PublicKey([7; 32]);
+        let first = vec![
+            key.clone(),
+            WireguardPeerAttribute::RxBytes(5),
+            WireguardPeerAttribute::TxBytes(6),
+            WireguardPeerAttribute::PersistentKeepalive(0),
+            allowed(1),
+        ];
+        let mut dump = Dump::new();
+        for peer in [first, vec![key, allowed(2)]] {
+            dump.take(WireguardMessage {
+                cmd: WireguardCmd::GetDevice,
+                attributes: vec![
+                    WireguardAttribute::IfName("sealane0".into()),
+                    WireguardAttribute::Peers(vec![WireguardPeer(peer)]),
+                ],
+            });
+        }
+        let (device, facts) = dump.reading();
+        let key = PublicKey([7; 32]);
+        assert_eq!(device.peers[&key].allowed_ips, [v4(1), v4(2)].into());
+        assert_eq!(device.peers[&key].keepalive, None);
+        assert_eq!(facts[&key].counters.received_bytes, 5);
+        assert_eq!(facts[&key].counters.sent_bytes, 6);
+        assert_eq!(facts[&key].counters.last_handshake, None);
+    }
+
+    #[test]
+    fn no_key_outlives_a_message() {
+        let peer = PeerEdit {
+            psk: Some(PskEdit::Set(SecretBytes::take(&mut [9; 32]))),
+            ..PeerEdit::removal(PublicKey([1; 32]))
+        };
+        let edit = DeviceEdit {
+            private_key: Some(SecretBytes::take(&mut [8; 32])),
+            peers: vec![peer],
+            ..DeviceEdit::default()
+        };
+        let mut messages = set_device(&"sealane0".parse().unwrap(), edit);
+        let before = bytes_of(&messages[0]);
+        assert!(before.windows(32).any(|window| window == [8; 32] || window == [9; 32]));
+        wipe(&mut messages[0]);
+        let after = bytes_of(&messages[0]);
+        assert!(!after.windows(32).any(|window| window == [8; 32] || window == [9; 32]));
+    }
+
+    fn bytes_of(message: &WireguardMessage) -> Vec<u8> {
+        let mut bytes = vec![0; message.buffer_len()];
+        message.emit(&mut bytes);
+        bytes
+    }
+
+    fn reread(message: &WireguardMessage, bytes: &[u8]) -> WireguardMessage {
+        let header = GenlHeader { cmd: message.command(), version: message.version() };
+        WireguardMessage::parse_with_param(bytes, header).unwrap()
+    }
+
+    fn replacements(message: &WireguardMessage) -> usize {
+        let peers = message.attributes.iter().flat_map(|attribute| match attribute {
+            WireguardAttribute::Peers(peers) => peers.as_slice(),
+            _ => &[],
+        });
+        let replaces = |attribute: &&WireguardPeerAttribute| {
+            matches!(attribute, WireguardPeerAttribute::Flags(flags)
+                if flags.contains(WireguardPeerFlags::ReplaceAllowedIps))
+        };
+        peers.filter(|peer| peer.0.iter().find(replaces).is_some()).count()
+    }
+
+    fn key_of(number: u32) -> PublicKey {
+        let mut key = [0; 32];
+        key[..4].copy_from_slice(&number.to_be_bytes());
+        PublicKey(key)
+    }
+
+    fn v4(number: u32) -> IpNetwork {
+        IpNetwork::new(Ipv4Addr::from(0x0a00_0000 + number).into(), 32).unwrap()
+    }
+
+    fn attribute(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
+        let length = u16::try_from(value.len() + 4).unwrap();
+        bytes.extend(length.to_ne_bytes());
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+    }
+
+    fn nested(bytes: &mut Vec<u8>, kind: u16, items: &[Vec<u8>]) {
+        const NESTED: u16 = 0x8000;
+        let mut list = Vec::new();
+        items.iter().for_each(|item| attribute(&mut list, NESTED, item));
+        attribute(bytes, kind | NESTED, &list);
+    }
+}

@@ -24,8 +24,8 @@ use crate::host::HostState;
 ///
 /// Shape: in the order of application; empty when nothing differs. What both contain is not cut by
 /// any prefix of the steps, so a run that stops half-way leaves every common lane working. The one
-/// exception is the kernel's: with the last IPv4 address of a link go its IPv4 routes, which are
-/// put back right after.
+/// exception is the kernel's: with the last IPv4 address of a link go its IPv4 routes and
+/// neighbours, which are put back right after.
 pub fn diff(want: &HostState, have: &HostState) -> Vec<Change> {
     let (cleared, have_rest) = links::cleared_way(want, have);
     let have = have_rest.as_ref();

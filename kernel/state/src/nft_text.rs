@@ -1,14 +1,13 @@
-//! Owns the nft syntax of our table: one text that replaces it whole, in one transaction. Does not
-//! own how the text reaches the kernel, nor what rules mean.
+//! Owns the text that replaces our nftables table whole, in one transaction, and what may stand in
+//! it. Does not own its layout, how it reaches the kernel, nor what rules mean.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 
 use ipnetwork::IpNetwork;
 
-use crate::filter::{Chain, FilterRule, FilterTable, Hook, HookKind, HookPoint, PrefixSet};
-use crate::owner::FILTER_TABLE;
+use crate::filter::{FilterRule, FilterTable, HookKind, HookPoint, PrefixSet};
 use crate::rule::Family;
+use crate::text::nft;
 
 /// Text that removes our table, whether it is there or not.
 pub const REMOVAL: &str = "add table inet sealane\ndelete table inet sealane\n";
@@ -75,50 +74,15 @@ pub fn replacement(
     table: &FilterTable,
     tag: impl Fn(&FilterRule) -> u64,
 ) -> Result<String, NftTextError> {
-    let mut text = format!("{REMOVAL}table inet {FILTER_TABLE} {{\n");
     for (name, set) in &table.sets {
-        push_set(&mut text, checked_name(name)?, set)?;
+        check_elements(checked_name(name)?, set)?;
     }
     for (name, chain) in &table.chains {
-        push_chain(&mut text, checked_name(name)?, chain, &tag)?;
+        checked_name(name)?;
+        chain.rules.iter().try_for_each(|rule| check_rule(name, &rule.0))?;
     }
-    text.push_str("}\n");
-    Ok(text)
-}
-
-fn push_set(text: &mut String, name: &str, set: &PrefixSet) -> Result<(), NftTextError> {
-    check_elements(name, set)?;
-    let kind = element_type(set.family);
-    text.push_str(&format!("\tset {name} {{\n\t\ttype {kind}\n\t\tflags interval\n"));
-    if !set.elements.is_empty() {
-        let elements: Vec<String> = set.elements.iter().map(ToString::to_string).collect();
-        text.push_str(&format!("\t\telements = {{ {} }}\n", elements.join(",\n\t\t\t")));
-    }
-    text.push_str("\t}\n");
-    Ok(())
-}
-
-fn push_chain(
-    text: &mut String,
-    name: &str,
-    chain: &Chain,
-    tag: &impl Fn(&FilterRule) -> u64,
-) -> Result<(), NftTextError> {
-    text.push_str(&format!("\tchain {name} {{\n"));
-    if let Some(Hook { kind, point, priority }) = chain.hook {
-        let (kind, point) = (hook_kind(kind), hook_point(point));
-        text.push_str(&format!(
-            "\t\ttype {kind} hook {point} priority {priority}; policy accept;\n"
-        ));
-    }
-    for rule in &chain.rules {
-        check_rule(name, &rule.0)?;
-        // Writing to a String cannot fail.
-        let _ =
-            writeln!(text, "\t\t{} comment \"{COMMENT_PREFIX}{:016x}\"", rule.0.trim(), tag(rule));
-    }
-    text.push_str("\t}\n");
-    Ok(())
+    let comment = |rule: &FilterRule| Some(format!("{COMMENT_PREFIX}{:016x}", tag(rule)));
+    Ok(format!("{REMOVAL}{}", nft::table_text_with(table, comment)))
 }
 
 /// Returns nft's name of the element type of a set.
@@ -238,6 +202,7 @@ fn brackets_fault(rule: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::filter::{Chain, Hook};
 
     #[test]
     fn the_whole_table_is_one_text_that_first_removes_the_old_one() {
@@ -258,8 +223,7 @@ table inet sealane {
 \tset remote4 {
 \t\ttype ipv4_addr
 \t\tflags interval
-\t\telements = { 10.2.0.0/16,
-\t\t\t10.3.0.1/32 }
+\t\telements = { 10.2.0.0/16, 10.3.0.1/32 }
 \t}
 \tchain nat {
 \t\ttype nat hook postrouting priority 80; policy accept;

@@ -58,8 +58,8 @@ fn peer_lacks(want: &Peer, old: &Peer, now: Option<&Peer>) -> Option<String> {
     if want.endpoint.is_none() && now.endpoint != old.endpoint {
         return Some("roamed endpoint lost".to_owned());
     }
-    let common = want.allowed_ips.intersection(&old.allowed_ips);
-    let lost = common.filter(|net| !now.allowed_ips.contains(net)).next();
+    let mut common = want.allowed_ips.intersection(&old.allowed_ips);
+    let lost = common.find(|net| !now.allowed_ips.contains(net));
     lost.map(|net| format!("{net} taken away"))
 }
 
@@ -84,7 +84,10 @@ fn path_cut(want: &HostState, have: &HostState, now: &HostState) -> Option<Strin
     let address = want.addresses.intersection(&have.addresses);
     let address = address.filter(|a| stays(&a.link)).find(|a| !now.addresses.contains(a));
     let neighbour = want.neighbours.intersection(&have.neighbours);
-    let neighbour = neighbour.filter(|n| stays(&n.link)).find(|n| !now.neighbours.contains(n));
+    let neighbour = neighbour.filter(|n| stays(&n.link)).find(|n| {
+        let falls = n.address.is_ipv4() && kernel_drops(want, have, &Target::Link(n.link.clone()));
+        !falls && !now.neighbours.contains(n)
+    });
     let fdb = want.fdb.intersection(&have.fdb);
     let fdb = fdb.filter(|e| stays(&e.link)).find(|e| !now.fdb.contains(e));
     rule.map(ToString::to_string)
@@ -93,7 +96,7 @@ fn path_cut(want: &HostState, have: &HostState, now: &HostState) -> Option<Strin
         .or(fdb.map(ToString::to_string))
 }
 
-/// The one exception: IPv4 routes fall with the last IPv4 address of their link.
+/// The one exception: IPv4 routes and neighbours fall with the last IPv4 address of their link.
 fn kernel_drops(want: &HostState, have: &HostState, target: &Target) -> bool {
     let v4 = |host: &HostState| {
         host.addresses.iter().any(|a| Some(&a.link) == target.link() && a.net.is_ipv4())

@@ -12,7 +12,6 @@ use sealane_state::neighbour::{Fdb, Neighbour};
 use sealane_state::route::{Route, RouteKey, Target};
 use sealane_state::rule::{Family, MarkMatch, Rule, Sense};
 use sealane_state::sysctl::SysctlKey;
-use sealane_state::text::nft::table_text_with;
 use sealane_state::wireguard::{Device, Peer, PskFingerprint, PublicKey};
 
 fn lane() -> Device {
@@ -173,10 +172,4 @@ fn a_change_says_what_it_adds_takes_or_alters() {
         line(Change::DeleteRule(host.rules.last().unwrap().clone())),
         "- rule 5186: not fwmark 0x2000/0x3000 lookup 5182 (v4)"
     );
-}
-
-#[test]
-fn a_rule_comment_cannot_end_its_own_quotes() {
-    let text = table_text_with(&table(), |chain, place, _| Some(format!("{chain}\" {place}\n")));
-    assert!(text.contains("snat ip to ip saddr comment \"identity 0\"\n"), "{text}");
 }

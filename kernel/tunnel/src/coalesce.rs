@@ -68,6 +68,11 @@ impl Coalescer {
             {
                 return;
             }
+        } else {
+            // What is written as it is must not be overtaken by what follows it in its flow.
+            for group in self.groups[..self.used].iter_mut().rev().take(LOOK_BACK) {
+                group.closed |= group.may_precede(slab, packet);
+            }
         }
         self.start(at, candidate);
     }
@@ -137,6 +142,13 @@ impl Group {
     fn has_flow_of(&self, slab: &[u8], packet: &[u8], other: &Candidate) -> bool {
         match (&self.candidate, self.packets.first()) {
             (Some(ours), Some(head)) => flow::same_flow(&slab[head.clone()], ours, packet, other),
+            _ => false,
+        }
+    }
+
+    fn may_precede(&self, slab: &[u8], packet: &[u8]) -> bool {
+        match (&self.candidate, self.packets.first()) {
+            (Some(ours), Some(head)) => flow::may_be_of_flow(&slab[head.clone()], ours, packet),
             _ => false,
         }
     }

@@ -1,6 +1,7 @@
 //! Owns the device as it was configured: keys, port, mark, peers and their prefixes; and the table
 //! built from them. `configure` changes it, `handshake` answers with it, `uapi_print` shows it.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -49,7 +50,7 @@ pub struct Device {
     pub(crate) fwmark: u32,
     pub(crate) members: BTreeMap<PublicKey, Member>,
     pub(crate) owners: BTreeMap<IpNetwork, PublicKey>,
-    pub(crate) indices: BTreeSet<u32>,
+    pub(crate) indices: BTreeMap<u32, PublicKey>,
     pub(crate) seed: Seed,
     pub(crate) link: LinkState,
 }
@@ -64,7 +65,7 @@ impl Device {
             fwmark: 0,
             members: BTreeMap::new(),
             owners: BTreeMap::new(),
-            indices: BTreeSet::new(),
+            indices: BTreeMap::new(),
             seed: Seed::new(seed),
             link: LinkState::Down,
         }
@@ -132,7 +133,7 @@ impl Device {
 
     /// A new peer without endpoint and prefixes.
     pub(crate) fn add_member(&mut self, key: PublicKey, now: Uptime) -> &mut Member {
-        let index = self.free_index();
+        let index = self.take_index(key);
         let noise = self.keyed.as_ref().and_then(|keyed| keyed.identity.noise(key, None, index));
         let lane = Lane::new(noise, self.seed.fork(), now);
         self.members.entry(key).or_insert_with(|| Member {
@@ -155,7 +156,7 @@ impl Device {
 
     /// Gives a peer fresh Noise state under a fresh index, after a key changed.
     pub(crate) fn rekey_member(&mut self, key: PublicKey, now: Uptime) {
-        let index = self.free_index();
+        let index = self.take_index(key);
         let Some(member) = self.members.get_mut(&key) else { return };
         self.indices.remove(&member.index);
         member.index = index;
@@ -167,10 +168,11 @@ impl Device {
     }
 
     /// Takes an unpredictable 24-bit index that no peer has.
-    fn free_index(&mut self) -> u32 {
+    fn take_index(&mut self, key: PublicKey) -> u32 {
         loop {
             let index = self.seed.number() >> 8;
-            if self.indices.insert(index) {
+            if let Entry::Vacant(free) = self.indices.entry(index) {
+                free.insert(key);
                 return index;
             }
         }

@@ -100,6 +100,25 @@ pub fn same_flow(a: &[u8], ca: &Candidate, b: &[u8], cb: &Candidate) -> bool {
         && a.get(ports.clone()) == b.get(ports)
 }
 
+/// Whether a packet that is no candidate may belong to a candidate's flow. Fragments and packets
+/// with options or extension headers are taken for one whenever the addresses are the same.
+#[must_use]
+pub fn may_be_of_flow(head: &[u8], candidate: &Candidate, packet: &[u8]) -> bool {
+    let (addresses, protocol) = if candidate.version == 4 { (12..20, 9) } else { (8..40, 6) };
+    if inet::version(packet) != Some(candidate.version)
+        || head.get(addresses.clone()) != packet.get(addresses)
+    {
+        return false;
+    }
+    let plain = if candidate.version == 4 {
+        packet[0] == 0x45 && packet[6] & !DONT_FRAGMENT == 0 && packet[7] == 0
+    } else {
+        [inet::TCP, inet::UDP].contains(&packet[protocol])
+    };
+    let ports = candidate.transport..candidate.transport + 4;
+    !plain || head[protocol] == packet[protocol] && head.get(ports.clone()) == packet.get(ports)
+}
+
 /// Whether two candidates of one flow have headers that one superpacket header can stand for:
 /// everything but lengths, checksums, identification, sequence and PSH.
 #[must_use]

@@ -47,7 +47,7 @@ impl Device {
     }
 
     fn member_of(&self, receiver: u32) -> Option<&Member> {
-        self.members.values().find(|member| member.index == receiver >> 8)
+        self.indices.get(&(receiver >> 8)).and_then(|key| self.members.get(key))
     }
 }
 

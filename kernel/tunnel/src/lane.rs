@@ -256,6 +256,15 @@ impl Lane {
         }
     }
 
+    /// A further handshake initiation though one is under way, with the cookie that may have come.
+    pub fn reinitiate(&mut self, now: Uptime) -> Option<Outgoing> {
+        let mut scratch = [0; wire::SCRATCH_LEN];
+        let len = self.noise.as_mut()?.initiate(Initiate::Anyway, &mut scratch)?;
+        let mut out = Vec::new();
+        self.push(&scratch[..len], now, &mut out);
+        out.pop()
+    }
+
     /// Does what is due at `now`.
     pub fn tick(&mut self, now: Uptime, out: &mut Vec<Outgoing>) {
         if self.noise.is_none() || !self.timers.turn(now) {

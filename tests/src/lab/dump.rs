@@ -7,11 +7,12 @@ use std::time::Duration;
 use crate::lab::host::Host;
 
 /// Commands whose output is shown where it is not empty.
-const LOOK: [&str; 7] = [
+const LOOK: [&str; 8] = [
     "ip -br address",
-    "ip route show table all",
+    "ip -4 route show table all",
     "ip -6 route show table all",
-    "ip rule",
+    "ip -4 rule",
+    "ip -6 rule",
     "nft list ruleset",
     "wg show all",
     "bridge fdb show",

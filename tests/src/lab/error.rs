@@ -1,5 +1,6 @@
 //! Owns what can go wrong in the lab, as one type. Owns no recovery: a lab that fails is dropped.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 ///
 /// Retrying helps only for [`LabError::Timeout`] and, while something converges, for
 /// [`LabError::Command`]; `wait::eventually` does that.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum LabError {
     /// The machine refuses namespaces to this user.
     #[error(
@@ -78,6 +79,13 @@ pub enum LabError {
     /// The test asks for a topology that cannot be.
     #[error("{0}")]
     Topology(String),
+}
+
+/// As `Display`, so that the message of an `unwrap` in a test is the one for people.
+impl fmt::Debug for LabError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
 }
 
 /// Names the step in which an I/O error happened.

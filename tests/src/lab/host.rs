@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use serde_json::Value;
 
+use crate::lab::address::flag;
 use crate::lab::error::{LabError, Step};
 use crate::lab::holder::keeper;
 use crate::lab::process::{Command, Outcome};
@@ -166,6 +168,26 @@ impl Host {
     /// No such sysctl.
     pub fn sysctl_value(&self, name: &str) -> Result<String, LabError> {
         Ok(self.read_file(sysctl_path(name))?.trim_end().to_owned())
+    }
+
+    /// Makes it forward packets, both families.
+    ///
+    /// # Errors
+    /// As [`Host::sysctl`].
+    pub fn enable_forwarding(&self) -> Result<(), LabError> {
+        self.sysctl("net.ipv4.ip_forward", "1")?;
+        self.sysctl("net.ipv6.conf.all.forwarding", "1")
+    }
+
+    /// Adds a default route by each of the gateways: at most one of each family.
+    ///
+    /// # Errors
+    /// As [`Host::run`].
+    pub fn default_via(&self, gateways: &[IpAddr]) -> Result<(), LabError> {
+        gateways.iter().try_for_each(|gateway| {
+            let family = flag(*gateway);
+            self.run(&format!("ip {family} route add default via {gateway}")).map(drop)
+        })
     }
 
     /// Writes a file, readable by its owner alone, as the host sees the path; makes its folders.

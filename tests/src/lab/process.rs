@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 
 use crate::lab::error::{LabError, Step};
 use crate::lab::host::{Host, millis, unexpected};
+use crate::lab::wait::eventually;
 use crate::lab::wire::{Answer, Exit, Invocation, Request};
 
 /// How long a command run to its end may take unless told otherwise.
@@ -164,6 +165,28 @@ impl Process {
         fs::read_to_string(&self.log).step(format!("read {}", self.log.display()))
     }
 
+    /// Waits until its log has `text`, counting from its first start.
+    ///
+    /// # Errors
+    /// It ended without, or has not said so after `deadline`; the log's end is in the error.
+    pub fn says(&self, text: &str, deadline: Duration) -> Result<(), LabError> {
+        let what =
+            format!("{}: `{}` says {text:?}", self.host.name(), self.invocation.argv.join(" "));
+        eventually(deadline, what.as_str(), || {
+            let ended = self.exit_within(Duration::ZERO).map_err(|error| error.to_string())?;
+            let log = self.log().map_err(|error| error.to_string())?;
+            match ended {
+                _ if log.contains(text) => Ok(Ok(())),
+                None => Err(format!("it said: {}", tail(&log))),
+                Some(exit) => Ok(Err(LabError::Timeout {
+                    what: what.clone(),
+                    after: Duration::ZERO,
+                    last: format!("it ended with {exit}; it said: {}", tail(&log)),
+                })),
+            }
+        })?
+    }
+
     /// Sends a signal; a process already gone is no error.
     ///
     /// # Errors
@@ -228,4 +251,13 @@ impl Process {
             other => Err(unexpected(self.host.name(), &other)),
         }
     }
+}
+
+fn tail(log: &str) -> &str {
+    const SHOWN: usize = 2000;
+    let mut from = log.len().saturating_sub(SHOWN);
+    while !log.is_char_boundary(from) {
+        from += 1;
+    }
+    log[from..].trim_end()
 }

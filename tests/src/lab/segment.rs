@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ipnetwork::IpNetwork;
@@ -22,7 +23,8 @@ struct Inner {
     name: String,
     switch: Host,
     bridge: String,
-    lab: u32,
+    serial: u32,
+    cuts: AtomicU32,
     subnets: Vec<IpNetwork>,
     /// Port on the switch by host.
     ports: Mutex<BTreeMap<String, String>>,
@@ -56,8 +58,16 @@ impl Segment {
             format!("link add {bridge} type bridge mcast_snooping 0"),
             format!("link set {bridge} up"),
         ])?;
-        let (name, ports) = (name.to_owned(), Mutex::default());
-        Ok(Self { inner: Arc::new(Inner { name, switch, bridge, lab: serial, subnets, ports }) })
+        let inner = Inner {
+            name: name.to_owned(),
+            switch,
+            bridge,
+            serial,
+            cuts: AtomicU32::new(0),
+            subnets,
+            ports: Mutex::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Its name.
@@ -122,12 +132,18 @@ impl Segment {
         self.inner.switch.ip(&[format!("link set {} up", self.port(host)?)])
     }
 
+    /// A name for nftables on the switch that no other segment or cut has.
+    pub fn next_cut(&self) -> String {
+        let cut = self.inner.cuts.fetch_add(1, Ordering::Relaxed);
+        format!("{}c{cut}", self.inner.bridge)
+    }
+
     fn claim_port(&self, host: &Host) -> Result<String, LabError> {
         let mut ports = self.inner.ports.lock().unwrap_or_else(PoisonError::into_inner);
         if ports.contains_key(host.name()) {
             return Err(LabError::Topology(format!("{}: on {} twice", host.name(), self.name())));
         }
-        let port = format!("seg{}p{}", self.inner.lab, ports.len());
+        let port = format!("seg{}p{}", self.inner.serial, ports.len());
         ports.insert(host.name().to_owned(), port.clone());
         Ok(port)
     }

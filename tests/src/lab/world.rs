@@ -6,7 +6,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -16,7 +16,7 @@ use nix::unistd::geteuid;
 
 use crate::lab::dump;
 use crate::lab::error::{LabError, Step};
-use crate::lab::holder::{init, keeper};
+use crate::lab::holder::{init, keeper, outer};
 use crate::lab::host::Host;
 use crate::lab::kept;
 use crate::lab::wait;
@@ -83,7 +83,9 @@ impl Lab {
         };
         let lab = Self { world: Arc::new(world) };
         let switch = lab.host(SWITCH)?;
-        // Frames between hosts are none of this host's netfilter's business.
+        // It has no address on any segment, and frames are none of its IP netfilter's business.
+        switch.sysctl("net.ipv6.conf.all.disable_ipv6", "1")?;
+        switch.sysctl("net.ipv6.conf.default.disable_ipv6", "1")?;
         for family in ["iptables", "ip6tables"] {
             let path = format!("/proc/sys/net/bridge/bridge-nf-call-{family}");
             if Path::new(&path).exists() {
@@ -123,7 +125,7 @@ impl Lab {
 
     /// Every host but the switch, in order of name.
     pub fn hosts(&self) -> Vec<Host> {
-        self.world.hosts().values().filter(|host| host.name() != SWITCH).cloned().collect()
+        self.world.machines()
     }
 
     /// The host whose bridges are the segments; faults between hosts are put here, out of their sight.
@@ -142,7 +144,7 @@ impl Lab {
     /// What an operator would look at on each host: addresses, routes, rules, nftables, WireGuard,
     /// bridge tables and the end of every log.
     pub fn dump(&self) -> String {
-        dump::lab(&self.world.name, &self.hosts())
+        self.world.dump()
     }
 
     /// Lets the lab outlive this process, until `kept::remove`; the answer says how to look around.
@@ -157,6 +159,14 @@ impl Lab {
 impl World {
     fn hosts(&self) -> MutexGuard<'_, BTreeMap<String, Host>> {
         self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn machines(&self) -> Vec<Host> {
+        self.hosts().values().filter(|host| host.name() != SWITCH).cloned().collect()
+    }
+
+    fn dump(&self) -> String {
+        dump::lab(&self.name, &self.machines())
     }
 
     fn life(&self) -> MutexGuard<'_, Life> {
@@ -205,8 +215,7 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         if thread::panicking() {
-            let hosts: Vec<Host> = self.hosts().values().cloned().collect();
-            eprintln!("{}", dump::lab(&self.name, &hosts));
+            eprintln!("{}", self.dump());
             if env::var_os("SEALANE_LAB_KEEP").is_some()
                 && let Ok(kept) = self.keep()
             {
@@ -219,11 +228,14 @@ impl Drop for World {
             return;
         }
         // Its end means that every process of the lab has ended and the folder is gone.
-        match life.holder.wait() {
-            Ok(status) if status.success() => {}
-            outcome => {
-                eprintln!("lab {}: its holder left {}: {outcome:?}", self.name, self.dir.display());
-            }
+        let outcome = life.holder.wait();
+        if outcome.as_ref().is_ok_and(ExitStatus::success) {
+            return;
+        }
+        // A holder that was refused its namespaces had nothing yet but this folder.
+        let unborn = !self.dir.join(outer::INIT_PID).exists();
+        if !unborn || fs::remove_dir_all(&self.dir).is_err() {
+            eprintln!("lab {}: its holder left {}: {outcome:?}", self.name, self.dir.display());
         }
     }
 }

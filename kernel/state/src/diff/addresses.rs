@@ -1,4 +1,4 @@
-//! Owns address changes, and the routes that the kernel drops with an address.
+//! Owns address changes, and what the kernel drops with the last IPv4 address of a link.
 
 use crate::address::Address;
 use crate::change::Change;
@@ -16,8 +16,8 @@ pub fn additions(want: &HostState, have: &HostState) -> Vec<Change> {
     steps
 }
 
-/// Returns the addresses to remove from links that stay, and the IPv4 routes to put back after a
-/// link's last IPv4 address went.
+/// Returns the addresses to remove from links that stay, and the IPv4 neighbours and routes to put
+/// back after a link's last IPv4 address went.
 pub fn removals(want: &HostState, have: &HostState) -> Vec<Change> {
     let mut steps = Vec::new();
     let unwanted = have.addresses.difference(&want.addresses);
@@ -28,6 +28,9 @@ pub fn removals(want: &HostState, have: &HostState) -> Vec<Change> {
     }
     for link in want.links.keys() {
         if carries_v4(have, link) && !carries_v4(want, link) {
+            let neighbours = want.neighbours.iter();
+            let dropped = neighbours.filter(|n| &n.link == link && n.address.is_ipv4());
+            steps.extend(dropped.cloned().map(Change::PutNeighbour));
             let dropped = want.routes.iter().filter(|(key, route)| {
                 key.destination.is_ipv4() && route.target.link() == Some(link)
             });

@@ -96,12 +96,13 @@ fn put_peer(host: &mut HostState, name: &LinkName, key: PublicKey, peer: &Peer) 
     device.peers.insert(key, Peer { endpoint, ..peer.clone() });
 }
 
-/// With the last IPv4 address of a link go its IPv4 routes in every table
-/// (`fib_inetaddr_event` in net/ipv4/fib_frontend.c).
+/// With the last IPv4 address of a link go its IPv4 routes in every table and its ARP entries,
+/// permanent ones too (`fib_disable_ip` in net/ipv4/fib_frontend.c).
 fn delete_address(host: &mut HostState, gone: &Address) {
     let existed = host.addresses.remove(gone);
     let v4_left = host.addresses.iter().any(|a| a.link == gone.link && a.net.is_ipv4());
     if existed && gone.net.is_ipv4() && !v4_left {
+        host.neighbours.retain(|n| n.link != gone.link || n.address.is_ipv6());
         host.routes.retain(|key, route| {
             !key.destination.is_ipv4() || route.target.link() != Some(&gone.link)
         });

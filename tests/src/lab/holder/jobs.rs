@@ -144,7 +144,9 @@ impl Jobs {
 fn command(what: &Invocation) -> io::Result<Command> {
     let program = what.argv.first().ok_or(Errno::EINVAL)?;
     let mut command = Command::new(program);
-    command.args(&what.argv[1..]).envs(&what.env).env("PATH", search_path()?).process_group(0);
+    // Panics keep their backtraces; plain errors in logs are easier to read without.
+    command.env("PATH", search_path()?).env("RUST_LIB_BACKTRACE", "0");
+    command.args(&what.argv[1..]).envs(&what.env).process_group(0);
     Ok(command)
 }
 
@@ -157,7 +159,13 @@ fn search_path() -> io::Result<String> {
 
 fn named(what: &Invocation, error: &io::Error) -> io::Error {
     let program = what.argv.first().map_or("", String::as_str);
-    io::Error::new(error.kind(), format!("{program}: {error}"))
+    match error.kind() {
+        io::ErrorKind::NotFound => io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("{program}: neither built (`cargo build --bins`) nor installed"),
+        ),
+        kind => io::Error::new(kind, format!("{program}: {error}")),
+    }
 }
 
 fn deadline(timeout_ms: u64) -> Instant {

@@ -30,9 +30,14 @@ pub fn hold(dir: &Path) -> Result<(), LabError> {
     remove(dir)
 }
 
-/// Plainly where allowed, else inside a user namespace in which this user is root.
+/// Plainly where allowed, else, or if asked by `SEALANE_LAB_USERNS`, inside a user namespace in which
+/// this user is root.
 fn enter_pid_namespace() -> io::Result<()> {
-    match unshare(CloneFlags::CLONE_NEWPID) {
+    let plainly = match env::var_os("SEALANE_LAB_USERNS") {
+        Some(_) => Err(Errno::EPERM),
+        None => unshare(CloneFlags::CLONE_NEWPID),
+    };
+    match plainly {
         Ok(()) => Ok(()),
         Err(Errno::EPERM) => {
             let (uid, gid) = (geteuid(), getegid());

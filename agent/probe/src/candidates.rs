@@ -1,0 +1,265 @@
+//! Owns which remote address of a lane is tried next, private ones first. Does not own the tunnel:
+//! it says which endpoint to set and is told what the tunnel sees. Does not own validation: the
+//! candidates come from a verified advertisement.
+//!
+//! A lane that works is left alone: an endpoint learnt from an authenticated packet is the best there
+//! is (roaming), also where a better kind of address is on the list. WireGuard sends to one endpoint
+//! only, so trying a private address under a lane that works over a public one would lose packets
+//! until the peer's next one came; the better address has its chance at the next loss of the lane.
+//!
+//! WireGuard itself sends one initiation in 5 s and peer, so moving on every 5 s gives each candidate
+//! one, and never two within 5 s.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::seed::Seed;
+use crate::time::Time;
+
+/// How long a candidate is tried at first: one handshake attempt (WireGuard's REKEY_TIMEOUT).
+pub const ATTEMPT: Duration = Duration::from_secs(5);
+/// How long a candidate is tried once many rounds were in vain.
+pub const ATTEMPT_CEILING: Duration = Duration::from_secs(30);
+/// Rounds through all candidates before attempts grow longer.
+pub const PATIENT_ROUNDS: u32 = 3;
+/// A lane without a received byte for this long is searched for again: probes alone bring some
+/// every second.
+pub const QUIET: Duration = Duration::from_secs(5);
+/// A session older than this is no longer used by WireGuard (REJECT_AFTER_TIME).
+pub const SESSION: Duration = Duration::from_secs(180);
+/// How often the tunnel should be asked, at least.
+pub const LOOK: Duration = Duration::from_secs(1);
+
+/// Where a candidate comes from; the order is the order of trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// An address of the gateway's own links.
+    Private,
+    /// A public address its administrator or cloud named.
+    Public,
+    /// The address others saw it come from.
+    Observed,
+    /// The address its last authenticated packet came from, as the tunnel tells.
+    Learnt,
+}
+
+/// One address a peer may be reached at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Candidate {
+    /// Where it comes from.
+    pub source: Source,
+    /// Where WireGuard would send.
+    pub address: SocketAddr,
+}
+
+/// The address families this host can send to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Families {
+    /// It has an IPv4 route out.
+    pub ipv4: bool,
+    /// It has an IPv6 route out.
+    pub ipv6: bool,
+}
+
+/// What the tunnel knows of the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TunnelReport {
+    /// Where it sends now; absent if it was never told nor heard from the peer.
+    pub endpoint: Option<SocketAddr>,
+    /// Age of the last completed handshake; absent if there was none.
+    pub handshake_age: Option<Duration>,
+    /// Authenticated bytes received since the peer was added.
+    pub received_bytes: u64,
+}
+
+/// What to do with the peer's endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// Do not touch it.
+    LeaveAlone,
+    /// Set it to this.
+    Set(SocketAddr),
+}
+
+/// The search for the address of one lane.
+#[derive(Debug)]
+pub struct CandidateSearch {
+    seed: Seed,
+    families: Families,
+    tried: BTreeMap<Candidate, u32>,
+    attempt: Option<Attempt>,
+    received: Option<Received>,
+    worked: bool,
+    next: Time,
+    steps: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Attempt {
+    address: SocketAddr,
+    until: Time,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Received {
+    bytes: u64,
+    grew: Time,
+}
+
+impl CandidateSearch {
+    /// Starts with nothing tried and no candidates.
+    #[must_use]
+    pub fn new(now: Time, seed: Seed, families: Families) -> CandidateSearch {
+        CandidateSearch {
+            seed,
+            families,
+            tried: BTreeMap::new(),
+            attempt: None,
+            received: None,
+            worked: false,
+            next: now,
+            steps: 0,
+        }
+    }
+
+    /// Takes the families this host can send to now.
+    pub fn set_families(&mut self, families: Families) {
+        self.families = families;
+    }
+
+    /// Takes the list the peer advertises now; order and duplicates do not matter.
+    ///
+    /// Progress is kept: what stays on the list keeps its count, what is new joins the round under
+    /// way, and an attempt goes on unless its address left the list.
+    pub fn set_candidates(&mut self, candidates: &[Candidate]) {
+        let mut listed: BTreeMap<SocketAddr, Source> = BTreeMap::new();
+        let learnt = self.tried.keys().filter(|known| known.source == Source::Learnt);
+        for candidate in candidates.iter().chain(learnt) {
+            let source = listed.entry(candidate.address).or_insert(candidate.source);
+            *source = candidate.source.min(*source);
+        }
+        let round = self.tried.values().min().copied().unwrap_or(0);
+        let counts: BTreeMap<SocketAddr, u32> =
+            self.tried.iter().map(|(known, tries)| (known.address, *tries)).collect();
+        self.tried = listed
+            .into_iter()
+            .map(|(address, source)| {
+                let tries = counts.get(&address).copied().unwrap_or(round);
+                (Candidate { source, address }, tries)
+            })
+            .collect();
+        if self.attempt.is_some_and(|attempt| !self.is_known(attempt.address)) {
+            self.attempt = None;
+        }
+    }
+
+    /// Returns what to do with the endpoint now, given what the tunnel reports.
+    ///
+    /// Level-triggered: while an attempt lasts and the tunnel does not yet show its address, the
+    /// same [`Choice::Set`] is returned again, so a lost write repairs itself.
+    pub fn step(&mut self, now: Time, report: &TunnelReport) -> Choice {
+        self.next = now.after(LOOK);
+        let grew = self.count(now, report.received_bytes);
+        if self.works(now, report) {
+            self.rest(report);
+            return Choice::LeaveAlone;
+        }
+        // An endpoint that worked a moment ago, or that the peer has just been heard from, gets an
+        // attempt of its own before the list does.
+        let heard = grew || std::mem::take(&mut self.worked);
+        let untried = |at: &SocketAddr| heard && self.trying() != Some(*at);
+        if let Some(endpoint) = report.endpoint.filter(untried) {
+            self.learn(Some(endpoint));
+            self.begin(now, endpoint);
+            return Choice::LeaveAlone;
+        }
+        if self.attempt.is_none_or(|attempt| attempt.until <= now) {
+            self.attempt = None;
+            let Some(address) = self.next_address() else { return Choice::LeaveAlone };
+            self.begin(now, address);
+        }
+        match self.attempt {
+            Some(attempt) if report.endpoint != Some(attempt.address) => {
+                Choice::Set(attempt.address)
+            }
+            Some(_) | None => Choice::LeaveAlone,
+        }
+    }
+
+    /// Notes that the lane works, by better evidence than the tunnel's: probes are answered.
+    pub fn working(&mut self, now: Time, report: &TunnelReport) {
+        self.next = now.after(LOOK);
+        self.received = Some(Received { bytes: report.received_bytes, grew: now });
+        self.rest(report);
+    }
+
+    /// Returns when [`CandidateSearch::step`] should next be called.
+    #[must_use]
+    pub fn next_wake(&self) -> Time {
+        self.attempt.map_or(self.next, |attempt| attempt.until.min(self.next))
+    }
+
+    /// Returns the address being tried; absent while the lane works or nothing is left to try.
+    #[must_use]
+    pub fn trying(&self) -> Option<SocketAddr> {
+        self.attempt.map(|attempt| attempt.address)
+    }
+
+    fn rest(&mut self, report: &TunnelReport) {
+        self.attempt = None;
+        self.worked = true;
+        self.tried.values_mut().for_each(|tries| *tries = 0);
+        self.learn(report.endpoint);
+    }
+
+    /// Notes the byte counter; returns whether it grew. A counter that fell is a new tunnel's.
+    fn count(&mut self, now: Time, bytes: u64) -> bool {
+        let before = self.received.map(|received| received.bytes);
+        let grew = before.is_some_and(|before| bytes > before);
+        if before.is_none() || grew {
+            self.received = Some(Received { bytes, grew: now });
+        } else if let Some(received) = &mut self.received {
+            received.bytes = bytes;
+        }
+        grew
+    }
+
+    /// The first look at a tunnel counts as growth, so a lane found working is not disturbed.
+    fn works(&self, now: Time, report: &TunnelReport) -> bool {
+        report.handshake_age.is_some_and(|age| age < SESSION)
+            && self.received.is_some_and(|received| now.since(received.grew) < QUIET)
+    }
+
+    fn is_known(&self, address: SocketAddr) -> bool {
+        self.tried.keys().any(|known| known.address == address)
+    }
+
+    /// Keeps one learnt address, the newest.
+    fn learn(&mut self, endpoint: Option<SocketAddr>) {
+        let Some(address) = endpoint.filter(|address| !self.is_known(*address)) else { return };
+        let round = self.tried.values().min().copied().unwrap_or(0);
+        self.tried.retain(|known, _| known.source != Source::Learnt);
+        self.tried.insert(Candidate { source: Source::Learnt, address }, round);
+    }
+
+    fn next_address(&self) -> Option<SocketAddr> {
+        let reachable = |known: &Candidate| match known.address {
+            SocketAddr::V4(_) => self.families.ipv4,
+            SocketAddr::V6(_) => self.families.ipv6,
+        };
+        let usable = self.tried.iter().filter(|(known, _)| reachable(known));
+        usable.min_by_key(|(known, tries)| (**tries, **known)).map(|(known, _)| known.address)
+    }
+
+    fn begin(&mut self, now: Time, address: SocketAddr) {
+        let tries = self.tried.iter_mut().find(|(known, _)| known.address == address);
+        let rounds =
+            tries.map_or(0, |(_, tries)| std::mem::replace(tries, tries.saturating_add(1)));
+        let doublings = rounds.saturating_sub(PATIENT_ROUNDS - 1).min(8);
+        let length = ATTEMPT.saturating_mul(1 << doublings).min(ATTEMPT_CEILING);
+        self.steps += 1;
+        let until = now.after(self.seed.jittered(length, self.steps).max(ATTEMPT));
+        self.attempt = Some(Attempt { address, until });
+    }
+}

@@ -1,0 +1,371 @@
+//! The search for a peer's address as its users see it: what is tried, in which order, how often, and
+//! when nothing is touched.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use sealane_probe::candidates::{
+    ATTEMPT, ATTEMPT_CEILING, Candidate, CandidateSearch, Choice, Families, QUIET, Source,
+    TunnelReport,
+};
+use sealane_probe::health::Interest;
+use sealane_probe::path::{Path, PathConfig};
+use sealane_probe::seed::Seed;
+use sealane_probe::time::Time;
+
+const BOTH: Families = Families { ipv4: true, ipv6: true };
+const PRIVATE: &str = "192.0.2.10:51820";
+const PRIVATE6: &str = "[2001:db8::10]:51820";
+const PUBLIC: &str = "198.51.100.10:51820";
+const OBSERVED: &str = "203.0.113.10:40000";
+const ROAMED: &str = "203.0.113.77:41000";
+
+#[test]
+fn candidates_are_tried_private_first_then_public_then_observed_and_round_again() {
+    let mut lane = Lane::new(BOTH);
+    lane.run(Duration::from_secs(30));
+    assert_eq!(lane.sets()[..5], [PRIVATE, PRIVATE6, PUBLIC, OBSERVED, PRIVATE]);
+}
+
+#[test]
+fn the_first_address_that_answers_is_kept() {
+    let mut lane = Lane::new(BOTH);
+    lane.tunnel.answering = set(&[PUBLIC, OBSERVED]);
+    lane.run(Duration::from_secs(600));
+    assert_eq!(lane.sets(), [PRIVATE, PRIVATE6, PUBLIC]);
+    assert_eq!(lane.search.trying(), None);
+}
+
+#[test]
+fn families_the_host_lacks_are_skipped() {
+    let mut lane = Lane::new(Families { ipv4: false, ipv6: true });
+    lane.run(Duration::from_secs(60));
+    assert_eq!(lane.sets(), [PRIVATE6], "set once, and not again while it stands");
+    lane.search.set_families(BOTH);
+    lane.run(Duration::from_secs(60));
+    assert!(lane.sets().contains(&PUBLIC.to_owned()));
+}
+
+#[test]
+fn roaming_is_not_fought() {
+    let mut lane = Lane::new(BOTH);
+    lane.tunnel.answering = set(&[PRIVATE]);
+    lane.run(Duration::from_secs(30));
+    lane.tunnel.roam(ROAMED);
+    lane.tunnel.answering = set(&[ROAMED]);
+    lane.run(Duration::from_secs(600));
+    assert_eq!(lane.sets(), [PRIVATE]);
+    assert_eq!(lane.tunnel.endpoint, Some(at(ROAMED)));
+}
+
+#[test]
+fn a_better_address_does_not_disturb_a_lane_that_works() {
+    let mut lane = Lane::new(BOTH);
+    lane.tunnel.answering = set(&[PUBLIC]);
+    lane.run(Duration::from_secs(30));
+    lane.tunnel.answering = set(&[PUBLIC, PRIVATE]);
+    lane.run(Duration::from_secs(600));
+    assert_eq!(lane.sets().last().unwrap(), PUBLIC);
+}
+
+#[test]
+fn an_endpoint_heard_from_during_the_search_gets_its_own_attempt() {
+    let mut lane = Lane::new(BOTH);
+    lane.run(Duration::from_secs(7));
+    lane.tunnel.roam(ROAMED);
+    lane.run(Duration::from_secs(4));
+    assert_eq!(lane.tunnel.endpoint, Some(at(ROAMED)));
+    assert_eq!(lane.search.trying(), Some(at(ROAMED)));
+}
+
+#[test]
+fn a_lane_that_falls_silent_tries_its_old_address_first_and_the_list_then() {
+    let mut lane = Lane::new(BOTH);
+    lane.tunnel.answering = set(&[PRIVATE]);
+    lane.run(Duration::from_secs(20));
+    lane.tunnel.roam(ROAMED);
+    lane.tunnel.answering = set(&[ROAMED]);
+    lane.run(Duration::from_secs(20));
+    lane.tunnel.answering = BTreeSet::new();
+    let before = lane.sets().len();
+    lane.run(QUIET + ATTEMPT);
+    assert_eq!(lane.sets().len(), before, "the address that worked has the first attempt");
+    lane.run(Duration::from_secs(60));
+    let round = [PRIVATE, PRIVATE6, PUBLIC, OBSERVED];
+    assert_eq!(lane.sets()[before..][..9], [&round[..], &round[..], &[ROAMED]].concat());
+}
+
+#[test]
+fn a_lane_found_working_at_start_is_not_touched() {
+    let mut lane = Lane::new(BOTH);
+    lane.tunnel.endpoint = Some(at(ROAMED));
+    lane.tunnel.handshake = Some(Time::ZERO);
+    lane.tunnel.received = 5_000;
+    lane.tunnel.answering = set(&[ROAMED]);
+    lane.run(Duration::from_secs(600));
+    assert!(lane.sets().is_empty());
+}
+
+#[test]
+fn a_session_too_old_to_be_used_does_not_count_as_working() {
+    let mut search = CandidateSearch::new(Time::ZERO, Seed(1), BOTH);
+    search.set_candidates(&list());
+    let report = TunnelReport {
+        endpoint: None,
+        handshake_age: Some(Duration::from_secs(180)),
+        received_bytes: 9,
+    };
+    assert_eq!(search.step(Time::ZERO, &report), Choice::Set(at(PRIVATE)));
+}
+
+#[test]
+fn a_write_that_was_lost_is_repeated() {
+    let mut search = CandidateSearch::new(Time::ZERO, Seed(1), BOTH);
+    search.set_candidates(&list());
+    for second in 0..4 {
+        let now = Time::ZERO.after(Duration::from_secs(second));
+        assert_eq!(search.step(now, &unheard(None)), Choice::Set(at(PRIVATE)));
+    }
+}
+
+#[test]
+fn a_changed_list_keeps_progress_and_a_removed_address_is_left_at_once() {
+    let mut lane = Lane::new(BOTH);
+    lane.run(Duration::from_secs(12));
+    assert_eq!(lane.search.trying(), Some(at(PUBLIC)));
+    let newcomer = candidate(Source::Private, "192.0.2.99:51820");
+    let mut changed = list();
+    changed.push(newcomer);
+    lane.search.set_candidates(&changed);
+    lane.run(Duration::from_secs(2));
+    assert_eq!(lane.search.trying(), Some(at(PUBLIC)), "the attempt under way goes on");
+    changed.retain(|known| known.address != at(PUBLIC));
+    lane.search.set_candidates(&changed);
+    lane.run(Duration::from_secs(1));
+    assert_eq!(lane.search.trying(), Some(newcomer.address), "new in this round, private first");
+    lane.run(Duration::from_secs(6));
+    assert_eq!(lane.search.trying(), Some(at(OBSERVED)), "private ones had their turn");
+}
+
+#[test]
+fn an_address_that_joins_late_has_one_turn_in_each_round_like_the_others() {
+    let mut lane = Lane::new(BOTH);
+    lane.run(Duration::from_secs(300));
+    let before = lane.sets().len();
+    let mut changed = list();
+    changed.push(candidate(Source::Private, "192.0.2.99:51820"));
+    lane.search.set_candidates(&changed);
+    lane.run(Duration::from_secs(3_000));
+    let late = &lane.sets()[before..][..20];
+    assert_eq!(late.iter().filter(|address| *address == "192.0.2.99:51820").count(), 4);
+}
+
+#[test]
+fn the_same_list_again_changes_nothing() {
+    let (mut told_often, mut told_once) = (Lane::new(BOTH), Lane::new(BOTH));
+    told_once.run(Duration::from_secs(60));
+    for _ in 0..60 {
+        told_often.search.set_candidates(&list());
+        told_often.run(Duration::from_secs(1));
+    }
+    assert_eq!(told_often.set, told_once.set);
+}
+
+#[test]
+fn attempts_grow_longer_when_all_were_in_vain() {
+    let mut lane = Lane::new(BOTH);
+    lane.run(Duration::from_secs(3600));
+    let last: Vec<Duration> =
+        lane.set.windows(2).map(|pair| pair[1].0.since(pair[0].0)).rev().take(4).collect();
+    let long = ATTEMPT_CEILING.mul_f64(0.89)..ATTEMPT_CEILING.mul_f64(1.1) + STEP;
+    assert!(last.iter().all(|gap| long.contains(gap)), "{last:?}");
+    lane.tunnel.answering = set(&[OBSERVED]);
+    lane.run(Duration::from_secs(150));
+    assert_eq!(lane.search.trying(), None, "a member back after an hour is found");
+}
+
+#[test]
+fn a_peer_without_candidates_is_left_alone() {
+    let mut search = CandidateSearch::new(Time::ZERO, Seed(1), BOTH);
+    assert_eq!(search.step(Time::ZERO, &unheard(None)), Choice::LeaveAlone);
+}
+
+#[test]
+fn a_lane_whose_probes_are_answered_is_left_alone_whatever_the_tunnel_counts() {
+    let config = PathConfig {
+        remote: "fd00::1".parse().unwrap(),
+        link_mtu: 1420,
+        interest: Interest::Carrying,
+        seed: Seed(1),
+    };
+    let mut path = Path::lane(Time::ZERO, config, &list(), BOTH);
+    let silent = unheard(Some(at(ROAMED)));
+    assert_eq!(path.tunnel_reported(Time::ZERO, &silent), Choice::Set(at(PRIVATE)));
+    let request = path.poll_transmit(Time::ZERO, None).unwrap();
+    let reply = sealane_probe::datagram::Datagram::parse(&request.payload).unwrap().reply(None);
+    path.received(Time(9), &reply).unwrap();
+    assert_eq!(path.tunnel_reported(Time(10), &silent), Choice::LeaveAlone);
+    assert_eq!(path.report().trying, None);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn no_candidate_gets_two_initiations_within_5_s(seed: u64, sources in prop::collection::vec(0u8..3, 1..16)) {
+        let mut lane = Lane::new(BOTH);
+        lane.search = CandidateSearch::new(Time::ZERO, Seed(seed), BOTH);
+        lane.search.set_candidates(&many(&sources));
+        lane.run(Duration::from_secs(600));
+        for times in lane.tunnel.initiations.values() {
+            for pair in times.windows(2) {
+                prop_assert!(pair[1].since(pair[0]) >= Duration::from_secs(5));
+            }
+        }
+    }
+
+    #[test]
+    fn every_candidate_is_tried_and_the_one_that_answers_is_found(
+        seed: u64, sources in prop::collection::vec(0u8..3, 1..16), which: prop::sample::Index,
+    ) {
+        let candidates = many(&sources);
+        let answers = which.get(&candidates).address;
+        let mut lane = Lane::new(BOTH);
+        lane.search = CandidateSearch::new(Time::ZERO, Seed(seed), BOTH);
+        lane.search.set_candidates(&candidates);
+        lane.tunnel.answering = BTreeSet::from([answers]);
+        lane.run(Duration::from_secs(16 * 6));
+        prop_assert_eq!(lane.tunnel.endpoint, Some(answers));
+        prop_assert_eq!(lane.search.trying(), None);
+    }
+
+    #[test]
+    fn the_order_of_the_list_does_not_matter(seed: u64, mut sources in prop::collection::vec(0u8..3, 1..16)) {
+        let run = |candidates: &[Candidate]| {
+            let mut lane = Lane::new(BOTH);
+            lane.search = CandidateSearch::new(Time::ZERO, Seed(seed), BOTH);
+            lane.search.set_candidates(candidates);
+            lane.run(Duration::from_secs(120));
+            lane.set
+        };
+        sources.dedup();
+        let forth = many(&sources);
+        let back: Vec<Candidate> = forth.iter().rev().copied().collect();
+        prop_assert_eq!(run(&forth), run(&back));
+    }
+}
+
+const STEP: Duration = Duration::from_millis(500);
+
+/// A search and the tunnel it steers.
+struct Lane {
+    now: Time,
+    search: CandidateSearch,
+    tunnel: Tunnel,
+    set: Vec<(Time, SocketAddr)>,
+}
+
+/// WireGuard as the search sees it: one endpoint, one initiation in 5 s.
+#[derive(Default)]
+struct Tunnel {
+    endpoint: Option<SocketAddr>,
+    handshake: Option<Time>,
+    received: u64,
+    answering: BTreeSet<SocketAddr>,
+    last_initiation: Option<Time>,
+    initiations: BTreeMap<SocketAddr, Vec<Time>>,
+}
+
+impl Tunnel {
+    /// An authenticated packet of the peer comes from elsewhere.
+    fn roam(&mut self, address: &str) {
+        self.endpoint = Some(at(address));
+        self.received += 148;
+    }
+
+    fn tick(&mut self, now: Time) {
+        let Some(endpoint) = self.endpoint else { return };
+        let answers = self.answering.contains(&endpoint);
+        let old = self.handshake.is_none_or(|done| now.since(done) > Duration::from_secs(120));
+        let quiet = !answers || old;
+        let may = self.last_initiation.is_none_or(|last| now.since(last) >= Duration::from_secs(5));
+        if quiet && may {
+            self.last_initiation = Some(now);
+            self.initiations.entry(endpoint).or_default().push(now);
+            if answers {
+                self.handshake = Some(now);
+            }
+        }
+        if answers && self.handshake.is_some() {
+            self.received += 96;
+        }
+    }
+}
+
+impl Lane {
+    fn new(families: Families) -> Lane {
+        let mut search = CandidateSearch::new(Time::ZERO, Seed(7), families);
+        search.set_candidates(&list());
+        Lane { now: Time::ZERO, search, tunnel: Tunnel::default(), set: Vec::new() }
+    }
+
+    fn run(&mut self, length: Duration) {
+        let end = self.now.after(length);
+        while self.now < end {
+            let report = TunnelReport {
+                endpoint: self.tunnel.endpoint,
+                handshake_age: self.tunnel.handshake.map(|done| self.now.since(done)),
+                received_bytes: self.tunnel.received,
+            };
+            if let Choice::Set(address) = self.search.step(self.now, &report) {
+                self.tunnel.endpoint = Some(address);
+                self.set.push((self.now, address));
+            }
+            self.tunnel.tick(self.now);
+            assert!(self.search.next_wake() > self.now, "asked to wake for nothing");
+            self.now = self.now.after(STEP);
+        }
+    }
+
+    fn sets(&self) -> Vec<String> {
+        self.set.iter().map(|(_, address)| address.to_string()).collect()
+    }
+}
+
+fn list() -> Vec<Candidate> {
+    vec![
+        candidate(Source::Observed, OBSERVED),
+        candidate(Source::Public, PUBLIC),
+        candidate(Source::Private, PRIVATE6),
+        candidate(Source::Private, PRIVATE),
+        candidate(Source::Observed, PRIVATE),
+    ]
+}
+
+fn many(sources: &[u8]) -> Vec<Candidate> {
+    let kinds = [Source::Private, Source::Public, Source::Observed];
+    let each = |(index, source): (usize, &u8)| {
+        candidate(kinds[usize::from(*source)], &format!("192.0.2.{}:51820", index + 1))
+    };
+    sources.iter().enumerate().map(each).collect()
+}
+
+fn candidate(source: Source, address: &str) -> Candidate {
+    Candidate { source, address: at(address) }
+}
+
+fn unheard(endpoint: Option<SocketAddr>) -> TunnelReport {
+    TunnelReport { endpoint, handshake_age: None, received_bytes: 0 }
+}
+
+fn set(addresses: &[&str]) -> BTreeSet<SocketAddr> {
+    addresses.iter().map(|address| at(address)).collect()
+}
+
+fn at(address: &str) -> SocketAddr {
+    address.parse().unwrap()
+}

@@ -1,0 +1,221 @@
+//! Liveness as its users see it: how soon a death is noticed, and what does not count as one.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod weather;
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use sealane_probe::health::{FIRST_VERDICT, Interest, State};
+use sealane_probe::time::Time;
+use weather::{Partition, Sim, V4, V6, Weather};
+
+#[test]
+fn the_first_reply_brings_a_path_up() {
+    for remote in [V4, V6] {
+        let mut sim = Sim::new(1, remote, Interest::Idle, Weather::fair(ms(10)));
+        assert_eq!(sim.advance_until(State::Up, ms(100)), ms(20));
+        assert_eq!(sim.path.report().rtt.unwrap().last_us, 20_000);
+    }
+}
+
+#[test]
+fn a_path_that_never_answers_is_unknown_first_and_then_down() {
+    let mut sim = Sim::new(1, V4, Interest::Idle, cut(ms(1)));
+    sim.advance(Duration::from_secs(60));
+    assert_eq!(
+        sim.verdicts,
+        [(Time::ZERO, State::Unknown), (Time::ZERO.after(FIRST_VERDICT), State::Down)]
+    );
+}
+
+#[test]
+fn a_late_handshake_is_noticed_at_once_while_the_path_is_young() {
+    let mut sim = Sim::new(1, V4, Interest::Idle, cut(ms(1)));
+    sim.advance(Duration::from_secs(5));
+    sim.weather.partitioned = Partition::None;
+    assert!(sim.advance_until(State::Up, ms(300)) <= ms(223));
+}
+
+#[test]
+fn the_death_of_a_path_that_carries_traffic_is_noticed_within_a_second() {
+    let table = [(1, 777), (50, 826), (100, 936)];
+    for (rtt_ms, bound_ms) in table {
+        for seed in 0..200 {
+            let took = time_to_notice(seed, rtt_ms, Interest::Carrying, 0);
+            assert!(took <= ms(bound_ms), "{took:?} at RTT {rtt_ms} ms, seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn the_death_of_a_spare_path_is_noticed_within_two_seconds() {
+    for seed in 0..200 {
+        assert!(time_to_notice(seed, 100, Interest::Idle, 0) <= ms(1816));
+    }
+}
+
+#[test]
+fn the_death_of_a_lossy_path_is_noticed_within_a_second() {
+    for seed in 0..200 {
+        assert!(time_to_notice(seed, 20, Interest::Carrying, 200) <= ms(1000));
+    }
+}
+
+#[test]
+fn a_path_that_answers_but_does_not_hear_us_is_down() {
+    let mut sim = Sim::new(4, V6, Interest::Carrying, Weather::fair(ms(5)));
+    sim.advance(Duration::from_secs(10));
+    sim.weather.partitioned = Partition::ThereOnly;
+    sim.advance_until(State::Down, ms(1000));
+}
+
+#[test]
+fn a_fifth_lost_in_each_direction_never_takes_a_path_down() {
+    for (seed, interest) in [(1, Interest::Carrying), (2, Interest::Carrying), (3, Interest::Idle)]
+    {
+        let weather = Weather {
+            loss_permille: 200,
+            duplicate_permille: 50,
+            spread: ms(15),
+            ..Weather::fair(ms(10))
+        };
+        let mut sim = Sim::new(seed, V4, interest, weather);
+        sim.advance(Duration::from_secs(6 * 3600));
+        assert_eq!(sim.verdicts.len(), 2, "flapped with seed {seed}: {:?}", sim.verdicts);
+        let lost = sim.path.report().loss.permille();
+        assert!(
+            (200..550).contains(&lost),
+            "360 permille of round trips are lost, {lost} reported"
+        );
+    }
+}
+
+#[test]
+fn duplicates_and_reordering_are_not_loss() {
+    let weather = Weather { duplicate_permille: 500, spread: ms(60), ..Weather::fair(ms(5)) };
+    let mut sim = Sim::new(9, V4, Interest::Carrying, weather);
+    sim.advance(Duration::from_secs(600));
+    let report = sim.path.report();
+    assert_eq!((report.state, report.loss.lost, sim.verdicts.len()), (State::Up, 0, 2));
+    assert!(report.rtt.unwrap().lowest_us >= 10_000);
+}
+
+#[test]
+fn a_path_grown_slow_stays_up_and_its_new_rtt_is_learnt() {
+    let mut sim = Sim::new(2, V4, Interest::Carrying, Weather::fair(ms(10)));
+    sim.advance(Duration::from_secs(30));
+    sim.weather.delay = ms(190);
+    sim.advance(Duration::from_secs(30));
+    assert_eq!(sim.verdicts.len(), 2);
+    let smoothed = sim.path.report().rtt.unwrap().smoothed_us;
+    assert!((375_000..=381_000).contains(&smoothed), "{smoothed} us");
+}
+
+#[test]
+fn a_stalled_agent_does_not_find_its_paths_down() {
+    let mut sim = Sim::new(3, V4, Interest::Carrying, Weather::fair(ms(10)));
+    sim.advance(Duration::from_secs(30));
+    for stall_s in [1, 2, 60, 3600] {
+        sim.stall(Duration::from_secs(stall_s));
+        sim.advance(Duration::from_secs(10));
+    }
+    assert_eq!(sim.verdicts.len(), 2, "{:?}", sim.verdicts);
+}
+
+#[test]
+fn a_stall_is_not_taken_for_a_slow_path() {
+    let mut sim = Sim::new(3, V4, Interest::Carrying, Weather::fair(ms(10)));
+    sim.advance(Duration::from_secs(30));
+    let asked = sim.sent.len();
+    while sim.sent.len() == asked {
+        sim.advance(ms(1));
+    }
+    sim.stall(Duration::from_secs(3600));
+    sim.advance(Duration::from_secs(1));
+    sim.weather.partitioned = Partition::Both;
+    sim.advance_until(State::Down, ms(1000));
+}
+
+#[test]
+fn a_path_that_returns_is_up_within_two_seconds_but_not_on_one_lucky_reply() {
+    let mut sim = Sim::new(5, V4, Interest::Carrying, Weather::fair(ms(10)));
+    sim.advance(Duration::from_secs(10));
+    sim.weather.partitioned = Partition::Both;
+    sim.advance(Duration::from_secs(20));
+    sim.weather.partitioned = Partition::None;
+    let took = sim.advance_until(State::Up, ms(2000));
+    assert!(took <= ms(1100 + 2 * 110 + 20), "{took:?}");
+    assert!(sim.path.report().answered_in_a_row >= 3);
+}
+
+#[test]
+fn a_spare_path_costs_about_one_small_packet_a_second() {
+    let mut sim = Sim::new(6, V4, Interest::Idle, Weather::fair(ms(10)));
+    sim.advance(Duration::from_secs(60));
+    sim.sent.clear();
+    sim.advance(Duration::from_secs(600));
+    let small = sim.sent.iter().filter(|(_, packet)| *packet == 64 + 28).count();
+    assert!((560..=640).contains(&small), "{small} in 600 s");
+    assert!(sim.sent.len() - small <= 11, "{} large ones", sim.sent.len() - small);
+}
+
+#[test]
+fn a_spare_path_that_is_given_traffic_is_watched_closely_at_once() {
+    let mut sim = Sim::new(7, V4, Interest::Idle, Weather::fair(ms(1)));
+    sim.advance(Duration::from_secs(10));
+    sim.path.set_interest(Interest::Carrying);
+    sim.weather.partitioned = Partition::Both;
+    sim.advance_until(State::Down, ms(778));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn an_outage_under_400_ms_never_takes_a_path_down(
+        seed: u64, begins_ms in 5_000u64..8_000, lasts_ms in 1u64..=400, rtt_ms in 0u64..60,
+    ) {
+        let mut sim = Sim::new(seed, V4, Interest::Carrying, Weather::fair(Duration::from_micros(rtt_ms * 500)));
+        sim.advance(ms(begins_ms));
+        sim.weather.partitioned = Partition::Both;
+        sim.advance(ms(lasts_ms));
+        sim.weather.partitioned = Partition::None;
+        sim.advance(ms(5_000));
+        prop_assert_eq!(sim.verdicts.len(), 2);
+    }
+
+    #[test]
+    fn the_same_seed_and_weather_give_the_same_probes(seed: u64, loss_permille in 0u64..500) {
+        let run = || {
+            let weather = Weather { loss_permille, spread: ms(30), ..Weather::fair(ms(5)) };
+            let mut sim = Sim::new(seed, V6, Interest::Carrying, weather);
+            sim.advance(ms(20_000));
+            (sim.sent, sim.verdicts, sim.path.report())
+        };
+        prop_assert_eq!(run(), run());
+    }
+}
+
+fn time_to_notice(seed: u64, rtt_ms: u64, interest: Interest, loss_permille: u64) -> Duration {
+    let weather = Weather { loss_permille, ..Weather::fair(Duration::from_micros(rtt_ms * 500)) };
+    let mut sim = Sim::new(seed, V4, interest, weather);
+    let before = 20_000 + sim.roll(2_000);
+    sim.advance(ms(before));
+    assert_eq!(sim.path.report().state, State::Up);
+    sim.weather.partitioned = Partition::Both;
+    let death = sim.now;
+    sim.advance(ms(5_000));
+    let (noticed, state) = *sim.verdicts.last().unwrap();
+    assert_eq!(state, State::Down);
+    noticed.since(death)
+}
+
+fn cut(one_way: Duration) -> Weather {
+    Weather { partitioned: Partition::Both, ..Weather::fair(one_way) }
+}
+
+fn ms(count: u64) -> Duration {
+    Duration::from_millis(count)
+}

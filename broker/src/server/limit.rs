@@ -1,0 +1,156 @@
+//! Owns how much of the broker one caller may use: requests, watches, objects, bytes.
+//! Does not own the limits of single kinds (`resource`).
+
+use super::failure::Failure;
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter, clock::Clock, clock::DefaultClock};
+use std::{
+    collections::BTreeMap,
+    num::NonZeroU32,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+/// Bounds on callers and contents.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes of a request body.
+    pub body_bytes: usize,
+    /// Requests per second and credential, sustained.
+    pub requests_per_second: NonZeroU32,
+    /// Requests a credential may make at once after a pause.
+    pub request_burst: NonZeroU32,
+    /// Open watches of one credential.
+    pub watches_per_credential: usize,
+    /// Open watches in all.
+    pub watches: usize,
+    /// Open connections in all.
+    pub connections: usize,
+    /// Objects of one kind that one member may have.
+    pub objects_per_member: usize,
+    /// Objects of all kinds.
+    pub objects: usize,
+    /// How long a watch may leave an event unread before its connection is closed.
+    pub watch_stall: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 1_572_864,
+            requests_per_second: NonZeroU32::MIN.saturating_add(49),
+            request_burst: NonZeroU32::MIN.saturating_add(199),
+            watches_per_credential: 1_024,
+            watches: 8_192,
+            connections: 8_192,
+            // 64 live gateways and 256 tombstones are what receivers accept.
+            objects_per_member: 320,
+            objects: 50_000,
+            watch_stall: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Counts what each credential does.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    limits: Limits,
+    clock: DefaultClock,
+    callers: Mutex<BTreeMap<String, Usage>>,
+}
+
+#[derive(Debug)]
+struct Usage {
+    rate: Arc<DefaultDirectRateLimiter>,
+    watches: usize,
+}
+
+impl Meter {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self { limits, clock: DefaultClock::default(), callers: Mutex::default() }
+    }
+
+    /// Counts one request of `caller`.
+    pub(crate) fn admit(&self, caller: &str) -> Result<(), Failure> {
+        let rate = {
+            let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(&self.usage(&mut callers, caller).rate)
+        };
+        rate.check().map_err(|until| {
+            let wait = until.wait_time_from(self.clock.now()).as_secs() + 1;
+            Failure::too_many_requests("too many requests of this credential", wait)
+        })
+    }
+
+    /// Counts one watch of `caller` until the pass is dropped.
+    pub(crate) fn open_watch(self: &Arc<Self>, caller: &str) -> Result<WatchPass, Failure> {
+        let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        let open: usize = callers.values().map(|usage| usage.watches).sum();
+        let usage = self.usage(&mut callers, caller);
+        if usage.watches >= self.limits.watches_per_credential {
+            return Err(Failure::too_many_requests("too many watches of this credential", 10));
+        }
+        if open >= self.limits.watches {
+            return Err(Failure::too_many_requests("too many watches in all", 10));
+        }
+        usage.watches += 1;
+        Ok(WatchPass { meter: Arc::clone(self), caller: caller.to_owned() })
+    }
+
+    /// Open watches in all.
+    pub(crate) fn watches(&self) -> usize {
+        let callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        callers.values().map(|usage| usage.watches).sum()
+    }
+
+    fn usage<'a>(&self, callers: &'a mut BTreeMap<String, Usage>, caller: &str) -> &'a mut Usage {
+        callers.entry(caller.to_owned()).or_insert_with(|| {
+            let quota = Quota::per_second(self.limits.requests_per_second)
+                .allow_burst(self.limits.request_burst);
+            Usage { rate: Arc::new(RateLimiter::direct(quota)), watches: 0 }
+        })
+    }
+}
+
+/// The right to one open watch.
+#[derive(Debug)]
+pub(crate) struct WatchPass {
+    meter: Arc<Meter>,
+    caller: String,
+}
+
+impl Drop for WatchPass {
+    fn drop(&mut self) {
+        let mut callers = self.meter.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(usage) = callers.get_mut(&self.caller) {
+            usage.watches = usage.watches.saturating_sub(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meter(limits: Limits) -> Arc<Meter> {
+        Arc::new(Meter::new(limits))
+    }
+
+    #[test]
+    fn one_callers_flood_does_not_slow_another() {
+        let request_burst = NonZeroU32::new(3).unwrap();
+        let meter = meter(Limits { request_burst, ..Limits::default() });
+        let refused = (0..10).filter_map(|_| meter.admit("flood").err()).next_back().unwrap();
+        assert_eq!((refused.code.as_u16(), refused.retry_after), (429, Some(1)));
+        meter.admit("calm").unwrap();
+    }
+
+    #[test]
+    fn a_closed_watch_makes_room_for_the_next() {
+        let meter = meter(Limits { watches_per_credential: 1, ..Limits::default() });
+        let pass = meter.open_watch("a").unwrap();
+        assert_eq!(meter.open_watch("a").unwrap_err().code.as_u16(), 429);
+        drop(pass);
+        assert!(meter.open_watch("a").is_ok());
+        assert_eq!(meter.watches(), 0);
+    }
+}

@@ -1,0 +1,295 @@
+//! Owns the table of kinds that the broker serves: names, printer columns, limits, shape checks.
+//! A new kind is a new row. Does not own signatures: receivers verify those, and `gate` for sets.
+
+use super::{failure::Cause, name::is_label};
+use serde_json::{Value, json};
+
+/// One served kind.
+#[derive(Debug)]
+pub(crate) struct Resource {
+    /// Empty for the core group.
+    pub(crate) group: &'static str,
+    pub(crate) version: &'static str,
+    pub(crate) plural: &'static str,
+    pub(crate) singular: &'static str,
+    pub(crate) kind: &'static str,
+    pub(crate) short_names: &'static [&'static str],
+    pub(crate) categories: &'static [&'static str],
+    pub(crate) description: &'static str,
+    pub(crate) columns: &'static [Column],
+    /// What may stand beside `metadata`, as (field, known fields inside it).
+    pub(crate) body: &'static [(&'static str, &'static [&'static str])],
+    pub(crate) writers: Writers,
+    /// Bytes of the whole object as JSON.
+    pub(crate) max_bytes: usize,
+    /// Checks the shape of an object with this name; empty when it is sound.
+    pub(crate) faults: fn(&str, &Value) -> Vec<Cause>,
+    /// OpenAPI v3 schema of the body fields.
+    pub(crate) schema: fn() -> Value,
+}
+
+/// Who may write objects of a kind, besides the administrator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Writers {
+    /// The member named in `spec.member`, below names that start with `<member>.`.
+    OwningMember,
+    /// Anyone of the namespace who brings a newer valid one.
+    AnyoneWithProof,
+    /// Nobody else.
+    AdminOnly,
+}
+
+/// One column of `kubectl get`.
+#[derive(Debug)]
+pub(crate) struct Column {
+    pub(crate) name: &'static str,
+    /// `string`, `integer` or `date`.
+    pub(crate) kind: &'static str,
+    /// Path below the object; arrays are joined with commas, a time becomes an age or a deadline.
+    pub(crate) path: &'static [&'static str],
+    /// 0 shows always, 1 with `-o wide`.
+    pub(crate) priority: u8,
+    pub(crate) description: &'static str,
+}
+
+impl Resource {
+    /// `group/version`, or `version` in the core group.
+    pub(crate) fn api_version(&self) -> String {
+        match self.group {
+            "" => self.version.to_owned(),
+            group => format!("{group}/{}", self.version),
+        }
+    }
+
+    /// As error messages name it: `advertisements.sealane.dev`.
+    pub(crate) fn qualified(&self) -> String {
+        match self.group {
+            "" => self.plural.to_owned(),
+            group => format!("{}.{group}", self.plural),
+        }
+    }
+
+    pub(crate) fn body_fields(&self) -> impl Iterator<Item = &'static str> {
+        self.body.iter().map(|(field, _)| *field)
+    }
+}
+
+/// The API group of our kinds.
+pub(crate) const GROUP: &str = "sealane.dev";
+/// Its only version.
+pub(crate) const VERSION: &str = "v1alpha1";
+/// The one `ClusterSet` of a namespace has this name.
+pub(crate) const CLUSTER_SET_NAME: &str = "sealane";
+
+const AGE: Column = Column {
+    name: "Age",
+    kind: "date",
+    path: &["metadata", "creationTimestamp"],
+    priority: 0,
+    description: "time since the object was created",
+};
+
+const fn shown(name: &'static str, path: &'static [&'static str]) -> Column {
+    Column { name, kind: "string", path, priority: 0, description: "unsigned, for display only" }
+}
+
+const fn wide(name: &'static str, path: &'static [&'static str]) -> Column {
+    Column { priority: 1, ..shown(name, path) }
+}
+
+/// Every kind, in the order of discovery.
+pub(crate) static RESOURCES: &[Resource] = &[CLUSTER_SETS, ADVERTISEMENTS, SERVICE_ACCOUNTS];
+
+const CLUSTER_SETS: Resource = Resource {
+    group: GROUP,
+    version: VERSION,
+    plural: "clustersets",
+    singular: "clusterset",
+    kind: "ClusterSet",
+    short_names: &["slcs"],
+    categories: &["sealane"],
+    description: "The root-signed list of members: keys, networks and namespaces of each.",
+    columns: &[
+        shown("Version", &["spec", "view", "version"]),
+        shown("Members", &["spec", "view", "members"]),
+        shown("Expires", &["spec", "view", "expires"]),
+        AGE,
+    ],
+    body: &[("spec", &["signed", "genesis", "links", "view"])],
+    writers: Writers::AnyoneWithProof,
+    max_bytes: 1_572_864,
+    faults: cluster_set_faults,
+    schema: cluster_set_schema,
+};
+
+const ADVERTISEMENTS: Resource = Resource {
+    group: GROUP,
+    version: VERSION,
+    plural: "advertisements",
+    singular: "advertisement",
+    kind: "Advertisement",
+    short_names: &["slad"],
+    categories: &["sealane"],
+    description: "What one gateway tells the other members, signed by its key.",
+    columns: &[
+        shown("Member", &["spec", "member"]),
+        shown("Gateway", &["spec", "gateway"]),
+        shown("State", &["spec", "view", "state"]),
+        shown("Networks", &["spec", "view", "networks"]),
+        shown("Expires", &["spec", "view", "expires"]),
+        wide("Version", &["spec", "view", "agent"]),
+        wide("Addresses", &["spec", "view", "addresses"]),
+        AGE,
+    ],
+    body: &[("spec", &["member", "gateway", "cert", "enrolment", "signed", "view"])],
+    writers: Writers::OwningMember,
+    max_bytes: 40 * 1024,
+    faults: advertisement_faults,
+    schema: advertisement_schema,
+};
+
+const SERVICE_ACCOUNTS: Resource = Resource {
+    group: "",
+    version: "v1",
+    plural: "serviceaccounts",
+    singular: "serviceaccount",
+    kind: "ServiceAccount",
+    short_names: &["sa"],
+    categories: &[],
+    description: "A caller of the broker; member-<ClusterId> speaks for that member.",
+    columns: &[AGE],
+    body: &[],
+    writers: Writers::AdminOnly,
+    max_bytes: 16 * 1024,
+    faults: |_, _| Vec::new(),
+    schema: || json!({}),
+};
+
+fn cluster_set_faults(name: &str, value: &Value) -> Vec<Cause> {
+    let mut faults = signed_faults("spec.signed", &value["spec"]["signed"]);
+    if name != CLUSTER_SET_NAME {
+        faults.push(Cause::new("metadata.name", format!("must be {CLUSTER_SET_NAME:?}")));
+    }
+    if !value["spec"]["genesis"].is_object() {
+        faults.push(Cause::new("spec.genesis", "required: {root, recovery}"));
+    }
+    faults
+}
+
+fn advertisement_faults(name: &str, value: &Value) -> Vec<Cause> {
+    const SPEC_BYTES: usize = 32 * 1024;
+    let spec = &value["spec"];
+    let mut faults = signed_faults("spec.signed", &spec["signed"]);
+    faults.extend(signed_faults("spec.cert", &spec["cert"]));
+    if !spec["enrolment"].is_null() {
+        faults.extend(signed_faults("spec.enrolment", &spec["enrolment"]));
+    }
+    let member = spec["member"].as_str().unwrap_or_default();
+    let gateway = spec["gateway"].as_str().unwrap_or_default();
+    if !is_label(member) {
+        faults.push(Cause::new("spec.member", "required: an RFC 1123 label"));
+    }
+    if gateway.is_empty() || gateway.len() > 150 || !super::name::is_subdomain(gateway) {
+        let wanted = "required: an RFC 1123 subdomain of at most 150 characters";
+        faults.push(Cause::new("spec.gateway", wanted));
+    }
+    if faults.is_empty() && name != format!("{member}.{gateway}") {
+        faults.push(Cause::new("metadata.name", format!("must be {member}.{gateway}")));
+    }
+    if spec.to_string().len() > SPEC_BYTES {
+        faults.push(Cause::new("spec", "more than 32 KiB"));
+    }
+    faults
+}
+
+fn signed_faults(path: &str, signed: &Value) -> Vec<Cause> {
+    ["payload", "signature"]
+        .into_iter()
+        .filter(|field| signed[*field].as_str().is_none_or(str::is_empty))
+        .map(|field| Cause::new(format!("{path}.{field}"), "required: standard base64"))
+        .collect()
+}
+
+fn signed_schema(description: &str) -> Value {
+    json!({
+        "type": "object",
+        "description": description,
+        "required": ["payload", "signature"],
+        "properties": {
+            "payload": {"type": "string", "description": "The exact signed bytes, standard base64."},
+            "signature": {"type": "string", "description": "Ed25519, 64 bytes, standard base64."},
+        },
+    })
+}
+
+fn view_schema() -> Value {
+    json!({
+        "type": "object",
+        "description": "Unsigned copy for people and printer columns; receivers never read it.",
+        "x-kubernetes-preserve-unknown-fields": true,
+    })
+}
+
+fn cluster_set_schema() -> Value {
+    json!({"spec": {
+        "type": "object",
+        "description": "The signed list and what is needed to check it.",
+        "required": ["genesis", "signed"],
+        "properties": {
+            "signed": signed_schema("The list, signed by the current root key."),
+            "genesis": {
+                "type": "object",
+                "description": "The first root and recovery keys; their hash is the clusterset id.",
+                "required": ["root", "recovery"],
+                "properties": {"root": {"type": "string"}, "recovery": {"type": "string"}},
+            },
+            "links": {"type": "array", "items": signed_schema("A RootLink, signed by the recovery key before it.")},
+            "view": view_schema(),
+        },
+    }})
+}
+
+fn advertisement_schema() -> Value {
+    json!({"spec": {
+        "type": "object",
+        "description": "A signed payload with the certificate of its key.",
+        "required": ["member", "gateway", "cert", "signed"],
+        "properties": {
+            "member": {"type": "string", "description": "Hint: the member that speaks."},
+            "gateway": {"type": "string", "description": "Hint: its gateway."},
+            "cert": signed_schema("The gateway's certificate, signed by the member's identity key."),
+            "enrolment": signed_schema("The identity key, signed by the join key; until it is pinned."),
+            "signed": signed_schema("The advertisement, signed by the gateway's key."),
+            "view": view_schema(),
+        },
+    }})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn advertisement() -> Value {
+        let signed = json!({"payload": "e30=", "signature": "AA=="});
+        json!({"spec": {"member": "west", "gateway": "gw.1", "cert": signed, "signed": signed}})
+    }
+
+    #[test]
+    fn a_sound_advertisement_has_no_faults() {
+        assert_eq!(advertisement_faults("west.gw.1", &advertisement()), []);
+    }
+
+    #[test]
+    fn an_advertisement_under_another_name_is_refused() {
+        let faults = advertisement_faults("east.gw.1", &advertisement());
+        assert_eq!(faults, [Cause::new("metadata.name", "must be west.gw.1")]);
+    }
+
+    #[test]
+    fn a_missing_signature_is_named() {
+        let mut value = advertisement();
+        value["spec"]["cert"] = json!({"payload": "e30="});
+        let faults = advertisement_faults("west.gw.1", &value);
+        assert_eq!(faults[0].field, "spec.cert.signature");
+    }
+}

@@ -1,0 +1,296 @@
+//! Owns one rtnetlink socket: dumps that lose nothing and writes that do not wait for each other.
+//! Knows message framing, not what the messages are about.
+//!
+//! The I/O blocks: the kernel answers inside the send call, so there is nothing to wait for. A
+//! general async client would drop what it cannot decode and an acknowledgement lost to a full
+//! buffer; here the first is counted and the second is an error.
+
+use std::os::fd::AsFd;
+
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkMessage,
+    NetlinkPayload, NlasIterator,
+};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{Socket, SocketAddr};
+use nix::errno::Errno;
+use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::time::{TimeVal, TimeValLike};
+
+use crate::netlink::refusal::Refusal;
+
+/// Requests on their way at a time. Their acknowledgements, below 1 KiB of buffer each, fit the
+/// smallest receive buffer in use (208 KiB, `net.core.rmem_default`).
+const IN_FLIGHT: usize = 64;
+/// Dumps interrupted by a change are asked again this often before the host counts as too busy.
+const DUMP_ATTEMPTS: u32 = 16;
+/// The kernel fills at most 32 KiB of dump into a read (`NLMSG_GOODSIZE` logic in af_netlink.c).
+const READ_BYTES: usize = 64 * 1024;
+/// Wanted receive buffer; the kernel may grant less.
+const BUFFER_BYTES: usize = 1 << 20;
+/// The kernel answers at once; only a lost acknowledgement lasts this long.
+const ANSWER_SECONDS: i64 = 5;
+/// `NLMSGERR_ATTR_MSG` in linux/netlink.h.
+const ATTR_MSG: u16 = 1;
+/// `NLM_F_ACK_TLVS` in linux/netlink.h.
+const ACK_TLVS: u16 = 0x200;
+
+/// A socket that asks the kernel of the network namespace it was opened in.
+#[derive(Debug)]
+pub struct Channel {
+    socket: Socket,
+    port: u32,
+    sequence: u32,
+    buffer: Vec<u8>,
+}
+
+/// What a dump brought.
+#[derive(Debug, Default)]
+pub struct Dump {
+    /// The messages, in the kernel's order.
+    pub messages: Vec<RouteNetlinkMessage>,
+    /// Messages that could not be decoded: objects with attributes newer than this program.
+    pub unreadable: usize,
+}
+
+/// A request that changes something.
+#[derive(Debug, Clone)]
+pub struct Write {
+    /// What is asked.
+    pub message: RouteNetlinkMessage,
+    /// Flags beside request and acknowledge: `NLM_F_CREATE` and its kin.
+    pub flags: u16,
+}
+
+enum Reply {
+    Message(Box<RouteNetlinkMessage>),
+    Unreadable,
+    Finished(Result<(), Refusal>),
+}
+
+impl Channel {
+    /// Opens a socket in the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// What `socket(2)`, `bind(2)` or `setsockopt(2)` report.
+    pub fn open() -> Result<Self, Refusal> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        let port = socket.bind_auto()?.port_number();
+        socket.set_cap_ack(true)?;
+        socket.set_ext_ack(true)?;
+        // Before Linux 4.20 dumps come unfiltered; every reader filters again.
+        let _ = socket.set_netlink_get_strict_chk(true);
+        let fd = socket.as_fd();
+        let limit = TimeVal::seconds(ANSWER_SECONDS);
+        setsockopt(&fd, sockopt::ReceiveTimeout, &limit).map_err(Refusal::plain)?;
+        if setsockopt(&fd, sockopt::RcvBufForce, &BUFFER_BYTES).is_err() {
+            setsockopt(&fd, sockopt::RcvBuf, &BUFFER_BYTES).map_err(Refusal::plain)?;
+        }
+        Ok(Self { socket, port, sequence: 0, buffer: Vec::with_capacity(READ_BYTES) })
+    }
+
+    /// Returns the port number that the kernel puts on notices of what this socket changed.
+    pub fn port(&self) -> u32 {
+        self.port
+    }
+
+    /// Reads all objects that `request` asks for.
+    ///
+    /// A dump that a change ran into is read anew. An unknown table or family is an empty dump.
+    ///
+    /// # Errors
+    /// The kernel's refusal; `EBUSY` when changes interrupted every attempt.
+    pub fn dump(&mut self, request: &RouteNetlinkMessage) -> Result<Dump, Refusal> {
+        for _ in 0..DUMP_ATTEMPTS {
+            match self.dump_once(request) {
+                Ok(Some(dump)) => return Ok(dump),
+                Ok(None) => {}
+                Err(refusal) if is_nothing_there(refusal.errno) => return Ok(Dump::default()),
+                Err(refusal) if refusal.errno == Errno::ENOBUFS => {}
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        Err(Refusal::because(Errno::EBUSY, "the host changes faster than it can be read"))
+    }
+
+    /// Reads one dump; `None` when a change ran into it.
+    fn dump_once(&mut self, request: &RouteNetlinkMessage) -> Result<Option<Dump>, Refusal> {
+        let sequence = self.send(&[(request.clone(), NLM_F_DUMP)])?;
+        let mut dump = Dump::default();
+        let mut interrupted = false;
+        loop {
+            for (_, flags, reply) in self.read(sequence..=sequence)? {
+                interrupted |= flags & NLM_F_DUMP_INTR != 0;
+                match reply {
+                    Reply::Message(message) => dump.messages.push(*message),
+                    Reply::Unreadable => dump.unreadable += 1,
+                    Reply::Finished(Err(refusal)) => return Err(refusal),
+                    Reply::Finished(Ok(())) => return Ok((!interrupted).then_some(dump)),
+                }
+            }
+        }
+    }
+
+    /// Asks a question with one answer, such as which route a packet takes.
+    ///
+    /// # Errors
+    /// The kernel's refusal, such as `ENETUNREACH`.
+    pub fn ask(&mut self, request: RouteNetlinkMessage) -> Result<RouteNetlinkMessage, Refusal> {
+        let sequence = self.send(&[(request, NLM_F_ACK)])?;
+        let mut answer = None;
+        loop {
+            for (_, _, reply) in self.read(sequence..=sequence)? {
+                match reply {
+                    Reply::Message(message) => answer = Some(*message),
+                    Reply::Unreadable => {}
+                    Reply::Finished(Err(refusal)) => return Err(refusal),
+                    Reply::Finished(Ok(())) => {
+                        let none = || Refusal::because(Errno::EBADMSG, "no readable answer");
+                        return answer.ok_or_else(none);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes all `requests` in order, many at a time, and returns what became of each.
+    pub fn write(&mut self, requests: &[Write]) -> Vec<Result<(), Refusal>> {
+        let mut results = Vec::with_capacity(requests.len());
+        for batch in requests.chunks(IN_FLIGHT) {
+            results.extend(self.write_batch(batch));
+        }
+        results
+    }
+
+    /// Writes one request.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn write_one(&mut self, request: Write) -> Result<(), Refusal> {
+        self.write_batch(&[request]).pop().unwrap_or(Ok(()))
+    }
+
+    /// The kernel works through the messages of one datagram in order, without a break.
+    fn write_batch(&mut self, batch: &[Write]) -> Vec<Result<(), Refusal>> {
+        let requests: Vec<_> =
+            batch.iter().map(|write| (write.message.clone(), write.flags | NLM_F_ACK)).collect();
+        let mut results: Vec<Option<Result<(), Refusal>>> = vec![None; batch.len()];
+        let mut missing = batch.len();
+        let outcome = self.send(&requests).and_then(|first| {
+            let last = first.wrapping_add(u32::try_from(batch.len()).unwrap_or(u32::MAX) - 1);
+            while missing > 0 {
+                for (sequence, _, reply) in self.read(first..=last)? {
+                    let Reply::Finished(result) = reply else { continue };
+                    let place = usize::try_from(sequence - first).unwrap_or(usize::MAX);
+                    if let Some(slot @ None) = results.get_mut(place) {
+                        *slot = Some(result);
+                        missing -= 1;
+                    }
+                }
+            }
+            Ok(())
+        });
+        let lost = match outcome {
+            Ok(()) => Refusal::plain(Errno::EIO),
+            Err(refusal) => refusal,
+        };
+        results.into_iter().map(|result| result.unwrap_or_else(|| Err(lost.clone()))).collect()
+    }
+
+    /// Sends messages as one datagram; returns the sequence number of the first.
+    fn send(&mut self, requests: &[(RouteNetlinkMessage, u16)]) -> Result<u32, Refusal> {
+        // A batch must not straddle the wrap of the counter, or its numbers have no order.
+        if self.sequence > u32::MAX / 2 {
+            self.sequence = 0;
+        }
+        let first = self.sequence + 1;
+        let mut bytes = Vec::new();
+        for (message, flags) in requests {
+            self.sequence += 1;
+            let mut framed = NetlinkMessage::from(message.clone());
+            framed.header.flags = flags | NLM_F_REQUEST;
+            framed.header.sequence_number = self.sequence;
+            framed.finalize();
+            let start = bytes.len();
+            bytes.resize(start + aligned(framed.buffer_len()), 0);
+            framed.serialize(&mut bytes[start..start + framed.buffer_len()]);
+        }
+        self.socket.send_to(&bytes, &SocketAddr::new(0, 0), 0)?;
+        Ok(first)
+    }
+
+    /// Reads one datagram of the kernel; keeps the messages that answer `wanted`.
+    fn read(
+        &mut self,
+        wanted: std::ops::RangeInclusive<u32>,
+    ) -> Result<Vec<(u32, u16, Reply)>, Refusal> {
+        self.buffer.clear();
+        let (length, sender) = self.socket.recv_from(&mut self.buffer, libc::MSG_TRUNC)?;
+        if length > self.buffer.len() {
+            return Err(Refusal::because(Errno::EMSGSIZE, "an answer outgrew the read buffer"));
+        }
+        if sender.port_number() != 0 {
+            return Ok(Vec::new());
+        }
+        let mut replies = Vec::new();
+        let mut rest = self.buffer.as_slice();
+        while let Ok(frame) = NetlinkBuffer::new_checked(rest) {
+            let length = frame.length() as usize;
+            if wanted.contains(&frame.sequence_number()) {
+                replies.push((frame.sequence_number(), frame.flags(), reply(&rest[..length])));
+            }
+            rest = rest.get(aligned(length)..).unwrap_or_default();
+        }
+        Ok(replies)
+    }
+}
+
+/// `NLMSG_ALIGN` in linux/netlink.h.
+fn aligned(length: usize) -> usize {
+    length.next_multiple_of(4)
+}
+
+/// Whether a refused dump means that there is nothing to dump.
+fn is_nothing_there(errno: Errno) -> bool {
+    matches!(errno, Errno::ENOENT | Errno::EAFNOSUPPORT | Errno::EOPNOTSUPP | Errno::ENODEV)
+}
+
+fn reply(bytes: &[u8]) -> Reply {
+    let Ok(message) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(bytes) else {
+        return Reply::Unreadable;
+    };
+    let flags = message.header.flags;
+    match message.payload {
+        NetlinkPayload::InnerMessage(inner) => Reply::Message(Box::new(inner)),
+        NetlinkPayload::Error(error) => Reply::Finished(match error.code {
+            None => Ok(()),
+            Some(code) => Err(refusal(
+                code.get(),
+                if flags & ACK_TLVS != 0 { capped(&error.header) } else { &[] },
+            )),
+        }),
+        NetlinkPayload::Done(done) if done.code < 0 => {
+            Reply::Finished(Err(refusal(done.code, &done.extended_ack)))
+        }
+        NetlinkPayload::Done(_) => Reply::Finished(Ok(())),
+        NetlinkPayload::Overrun(_) => Reply::Finished(Err(Refusal::plain(Errno::ENOBUFS))),
+        _ => Reply::Unreadable,
+    }
+}
+
+/// What follows the request's header, which is all that a capped error repeats of the request.
+fn capped(payload: &[u8]) -> &[u8] {
+    const HEADER_BYTES: usize = 16;
+    payload.get(HEADER_BYTES..).unwrap_or_default()
+}
+
+fn refusal(code: i32, attributes: &[u8]) -> Refusal {
+    let errno = Errno::from_raw(code.saturating_abs());
+    let readable = NlasIterator::new(attributes).filter_map(Result::ok);
+    let message = readable.filter(|attribute| attribute.kind() == ATTR_MSG).find_map(|attribute| {
+        let text = attribute.value().split(|byte| *byte == 0).next().unwrap_or_default();
+        String::from_utf8(text.to_vec()).ok().filter(|text| !text.is_empty())
+    });
+    Refusal { errno, text: message.map(|text| text.trim_end_matches('.').to_owned()) }
+}

@@ -1,0 +1,217 @@
+//! Owns carrying out changes: consecutive ones of a kind together, in the order given. Does not own
+//! the order, nor how each part of the host is written.
+
+use std::collections::BTreeMap;
+use std::mem::discriminant;
+
+use nix::errno::Errno;
+use sealane_state::change::Change;
+use sealane_state::link::{Backend, Link, LinkKind};
+use sealane_state::name::LinkName;
+
+use crate::host::Host;
+use crate::keyring::Keyring;
+use crate::netlink::channel::Write;
+use crate::netlink::links::{self, Driver, LinkTable};
+use crate::netlink::refusal::Refusal;
+use crate::netlink::{addresses, neighbours, routes, rules};
+use crate::outcome::{Fault, Outcome};
+use crate::sysctl::Restored;
+
+/// One run through a list of changes.
+pub(crate) struct Performer<'a> {
+    host: &'a mut Host,
+    keyring: &'a dyn Keyring,
+    outcome: Outcome,
+}
+
+impl<'a> Performer<'a> {
+    pub(crate) fn new(host: &'a mut Host, keyring: &'a dyn Keyring) -> Self {
+        Self { host, keyring, outcome: Outcome::default() }
+    }
+
+    pub(crate) fn perform(mut self, changes: &[Change]) -> Outcome {
+        for run in changes.chunk_by(|a, b| discriminant(a) == discriminant(b)) {
+            match run {
+                [Change::PutRoute(..), ..] => self.put_routes(run),
+                [Change::DeleteRoute(_), ..] => self.delete_routes(run),
+                [Change::PutPeer(..), ..] => self.put_peers(run),
+                [Change::AddAddress(_) | Change::DeleteAddress(_), ..]
+                | [Change::PutNeighbour(_) | Change::DeleteNeighbour(_), ..]
+                | [Change::PutFdb(_) | Change::DeleteFdb(_), ..] => self.write_all(run),
+                _ => run.iter().for_each(|change| self.do_one(change)),
+            }
+        }
+        self.outcome
+    }
+
+    fn do_one(&mut self, change: &Change) {
+        let result = match change {
+            Change::SetSysctl(key, value) => self.host.ledger.set(key, value).map_err(Fault::from),
+            Change::RestoreSysctl(key) => self.restore(key),
+            Change::AddLink(name, link) => self.add_link(name, link),
+            Change::SetLink(name, link) => {
+                links::set(&mut self.host.channel, name, link).map_err(Fault::from)
+            }
+            Change::DeleteLink(name) => self.delete_link(name),
+            Change::SetDevice(name, device) => {
+                self.host.devices.set_device(name, device, self.keyring).map_err(Fault::from)
+            }
+            Change::DeletePeer(name, key) => {
+                self.host.devices.delete_peer(name, key).map_err(Fault::from)
+            }
+            Change::AddRule(rule) => rules::add(&mut self.host.channel, rule).map_err(Fault::from),
+            Change::DeleteRule(rule) => {
+                rules::delete(&mut self.host.channel, rule).map_err(Fault::from)
+            }
+            Change::ReplaceFilter(table) => self.host.nft.apply(Some(table)).map_err(Fault::from),
+            Change::DeleteFilter => self.host.nft.apply(None).map_err(Fault::from),
+            // The other kinds come in runs; `perform` never gives them here.
+            _ => Err(Fault::from(Refusal::because(Errno::EINVAL, "not a change made by itself"))),
+        };
+        self.outcome.record(change, result);
+    }
+
+    fn restore(&mut self, key: &sealane_state::sysctl::SysctlKey) -> Result<(), Fault> {
+        if let Restored::ChangedSince { present } = self.host.ledger.restore(key)? {
+            tracing::info!(%key, present, "setting changed by another hand since, left as it is");
+        }
+        Ok(())
+    }
+
+    fn add_link(&mut self, name: &LinkName, link: &Link) -> Result<(), Fault> {
+        let channel = &mut self.host.channel;
+        if link.kind != LinkKind::WireGuard(Backend::Userspace) {
+            return Ok(links::add(channel, name, link)?);
+        }
+        links::refuse_foreign(&LinkTable::read(channel)?, name)?;
+        self.host.devices.tunnels().start(name, link.mtu)?;
+        Ok(links::take_over_tun(channel, name, link)?)
+    }
+
+    fn delete_link(&mut self, name: &LinkName) -> Result<(), Fault> {
+        let table = LinkTable::read(&mut self.host.channel)?;
+        let seen = table.named(name);
+        if seen.is_some_and(|link| link.ours && matches!(link.driver, Driver::Tun)) {
+            self.host.devices.tunnels().stop(name)?;
+        }
+        Ok(links::delete(&mut self.host.channel, name)?)
+    }
+
+    fn put_routes(&mut self, run: &[Change]) {
+        let routes: Vec<_> = run
+            .iter()
+            .filter_map(|change| match change {
+                Change::PutRoute(key, route) => Some((*key, route)),
+                _ => None,
+            })
+            .collect();
+        let results = match LinkTable::read(&mut self.host.channel) {
+            Ok(links) => routes::put(&mut self.host.channel, &links, &routes),
+            Err(refusal) => vec![Err(refusal); run.len()],
+        };
+        self.record(run, results);
+    }
+
+    fn delete_routes(&mut self, run: &[Change]) {
+        let keys: Vec<_> = run
+            .iter()
+            .filter_map(|change| match change {
+                Change::DeleteRoute(key) => Some(*key),
+                _ => None,
+            })
+            .collect();
+        let results = routes::delete(&mut self.host.channel, &keys);
+        self.record(run, results);
+    }
+
+    /// Peers of one device go out together, as long as none comes twice: the second time it waits
+    /// for what others were given in between.
+    fn put_peers(&mut self, run: &[Change]) {
+        let mut batch = BTreeMap::new();
+        let mut start = 0;
+        for (place, change) in run.iter().enumerate() {
+            let Change::PutPeer(name, key, peer) = change else { continue };
+            let same_device = matches!(&run[start], Change::PutPeer(first, ..) if first == name);
+            if !same_device || batch.contains_key(key) {
+                self.put_batch(&run[start..place], &batch);
+                batch.clear();
+                start = place;
+            }
+            batch.insert(*key, peer.clone());
+        }
+        self.put_batch(&run[start..], &batch);
+    }
+
+    fn put_batch(
+        &mut self,
+        run: &[Change],
+        batch: &BTreeMap<sealane_state::wireguard::PublicKey, sealane_state::wireguard::Peer>,
+    ) {
+        let Some(Change::PutPeer(name, ..)) = run.first() else { return };
+        let (mut refused, broken) = match self.host.devices.put_peers(name, batch, self.keyring) {
+            Ok(refused) => (refused, None),
+            Err(error) => (BTreeMap::new(), Some(Fault::from(error))),
+        };
+        for change in run {
+            let Change::PutPeer(_, key, _) = change else { continue };
+            let own = refused.remove(key).map(Fault::from);
+            let result = own.or_else(|| broken.clone()).map_or(Ok(()), Err);
+            self.outcome.record(change, result);
+        }
+    }
+
+    /// Addresses, neighbours and forwarding entries: one request each, all on their way at once.
+    fn write_all(&mut self, run: &[Change]) {
+        let links = match LinkTable::read(&mut self.host.channel) {
+            Ok(links) => links,
+            Err(refusal) => return self.record(run, vec![Err(refusal); run.len()]),
+        };
+        let requests: Vec<_> = run.iter().map(|change| request(change, &links)).collect();
+        let sound: Vec<_> = requests.iter().flatten().cloned().collect();
+        let mut written = self.host.channel.write(&sound).into_iter();
+        let result = |request: Result<Write, Refusal>| match request {
+            Ok(_) => written.next().unwrap_or_else(|| Err(Refusal::plain(Errno::EIO))),
+            Err(refusal) => Err(refusal),
+        };
+        let results = requests.into_iter().map(result).collect();
+        self.record(run, results);
+    }
+
+    /// Taking away what is gone already is no failure.
+    fn record(&mut self, run: &[Change], results: Vec<Result<(), Refusal>>) {
+        for (change, result) in run.iter().zip(results) {
+            let result = match result {
+                Err(refusal) if takes_away(change) && is_gone(refusal.errno) => Ok(()),
+                other => other,
+            };
+            self.outcome.record(change, result.map_err(Fault::from));
+        }
+    }
+}
+
+fn takes_away(change: &Change) -> bool {
+    matches!(
+        change,
+        Change::DeleteAddress(_)
+            | Change::DeleteNeighbour(_)
+            | Change::DeleteFdb(_)
+            | Change::DeleteRoute(_)
+    )
+}
+
+fn is_gone(errno: Errno) -> bool {
+    matches!(errno, Errno::EADDRNOTAVAIL | Errno::ENODEV | Errno::ENOENT | Errno::ESRCH)
+}
+
+fn request(change: &Change, links: &LinkTable) -> Result<Write, Refusal> {
+    match change {
+        Change::AddAddress(address) => addresses::add(address, links),
+        Change::DeleteAddress(address) => addresses::delete(address, links),
+        Change::PutNeighbour(neighbour) => neighbours::put(neighbour, links),
+        Change::DeleteNeighbour(neighbour) => neighbours::delete(neighbour, links),
+        Change::PutFdb(entry) => neighbours::put_fdb(entry, links),
+        Change::DeleteFdb(entry) => neighbours::delete_fdb(entry, links),
+        other => Err(Refusal::because(Errno::EINVAL, format!("not written by itself: {other}"))),
+    }
+}

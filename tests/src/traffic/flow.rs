@@ -1,0 +1,215 @@
+//! Owns the UDP echo and the paced, numbered flow that measures loss and gaps against it.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::prctl::set_timerslack;
+
+use crate::traffic::report::FlowReport;
+use crate::traffic::socket::udp;
+
+/// A number and a time, both u64 big endian, then zeros.
+const HEADER: usize = 16;
+
+/// How long the receiver blocks before it looks whether the flow is over.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// What to send.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Packets a second.
+    pub rate: u32,
+    /// How long.
+    pub span: Duration,
+    /// Payload bytes of each packet, at least 16.
+    pub size: usize,
+    /// How long to wait for what is still on its way after the last packet.
+    pub linger: Duration,
+}
+
+/// Sends every datagram back to where it came from, until killed.
+///
+/// # Errors
+/// The address cannot be bound.
+pub fn echo(listen: SocketAddr) -> io::Result<()> {
+    let socket = udp(listen)?;
+    println!("listening on {}", socket.local_addr()?);
+    let mut buffer = vec![0; 65_536];
+    loop {
+        // Errors here are about one peer, such as a port that has closed: the others go on.
+        if let Ok((length, from)) = socket.recv_from(&mut buffer) {
+            let _ = socket.send_to(&buffer[..length], from);
+        }
+    }
+}
+
+/// Sends at the pace until its end, or until `stop` is set, and reports what came back.
+///
+/// # Errors
+/// No socket.
+pub fn run(to: SocketAddr, pace: Pace, stop: &AtomicBool) -> io::Result<FlowReport> {
+    // The default slack of 50 µs is half a packet interval at 10,000 a second.
+    set_timerslack(1)?;
+    let any =
+        if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = udp(SocketAddr::new(any, 0))?;
+    // Not connected: errors of the path, such as "no route", must not end the flow.
+    let (sent, over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let begin = Instant::now();
+    let receiver = {
+        let (socket, sent, over) = (socket.try_clone()?, Arc::clone(&sent), Arc::clone(&over));
+        socket.set_read_timeout(Some(LOOK))?;
+        thread::spawn(move || receive(&socket, begin, pace.linger, &Ends { sent, over }))
+    };
+    send(&socket, to, pace, &Progress { begin, sent: &sent, stop });
+    let span = begin.elapsed();
+    over.store(true, Ordering::Release);
+    let tally = receiver.join().map_err(|_| io::Error::other("receiver died"))?;
+    Ok(tally.report(sent.load(Ordering::Acquire), span))
+}
+
+struct Progress<'a> {
+    begin: Instant,
+    sent: &'a AtomicU64,
+    stop: &'a AtomicBool,
+}
+
+/// By the clock, not by intervals: what a late wake-up missed is sent at once, so the rate holds.
+fn send(socket: &UdpSocket, to: SocketAddr, pace: Pace, progress: &Progress<'_>) {
+    let interval = Duration::from_secs(1) / pace.rate.max(1);
+    let count = pace.span.as_nanos() / interval.as_nanos().max(1);
+    let mut packet = vec![0; pace.size.max(HEADER)];
+    for number in 0..u64::try_from(count).unwrap_or(u64::MAX) {
+        if progress.stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let nanos = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
+        let due = progress.begin + Duration::from_nanos(number.saturating_mul(nanos));
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        let now = u64::try_from(progress.begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        packet[..8].copy_from_slice(&number.to_be_bytes());
+        packet[8..HEADER].copy_from_slice(&now.to_be_bytes());
+        // A packet that the host itself refuses is a packet lost.
+        let _ = socket.send_to(&packet, to);
+        progress.sent.store(number + 1, Ordering::Release);
+    }
+}
+
+struct Ends {
+    sent: Arc<AtomicU64>,
+    over: Arc<AtomicBool>,
+}
+
+fn receive(socket: &UdpSocket, begin: Instant, linger: Duration, ends: &Ends) -> Tally {
+    let mut tally = Tally::default();
+    let mut buffer = [0; 65_536];
+    let mut last_wait = None;
+    loop {
+        if let Ok((length, _)) = socket.recv_from(&mut buffer)
+            && let Some((number, sent_at)) = header(&buffer[..length])
+        {
+            tally.count(number, sent_at, begin.elapsed());
+        }
+        if ends.over.load(Ordering::Acquire) {
+            let since = *last_wait.get_or_insert_with(Instant::now);
+            if tally.received() == ends.sent.load(Ordering::Acquire) || since.elapsed() >= linger {
+                return tally;
+            }
+        }
+    }
+}
+
+fn header(packet: &[u8]) -> Option<(u64, Duration)> {
+    let number = u64::from_be_bytes(packet.get(..8)?.try_into().ok()?);
+    let nanos = u64::from_be_bytes(packet.get(8..HEADER)?.try_into().ok()?);
+    Some((number, Duration::from_nanos(nanos)))
+}
+
+/// What came back so far. Times count from the flow's begin.
+#[derive(Debug, Default)]
+struct Tally {
+    /// Every number below this came back.
+    complete: u64,
+    /// Numbers at or above `complete` that came back.
+    ahead: BTreeSet<u64>,
+    highest: Option<u64>,
+    duplicates: u64,
+    reordered: u64,
+    last: Duration,
+    longest_gap: Duration,
+    rtts: Vec<Duration>,
+}
+
+impl Tally {
+    fn received(&self) -> u64 {
+        self.complete + self.ahead.len() as u64
+    }
+
+    fn count(&mut self, number: u64, sent_at: Duration, now: Duration) {
+        self.longest_gap = self.longest_gap.max(now.saturating_sub(self.last));
+        self.last = now;
+        if number < self.complete || !self.ahead.insert(number) {
+            self.duplicates += 1;
+            return;
+        }
+        while self.ahead.remove(&self.complete) {
+            self.complete += 1;
+        }
+        if self.highest.is_some_and(|highest| number < highest) {
+            self.reordered += 1;
+        }
+        self.highest = self.highest.max(Some(number));
+        self.rtts.push(now.saturating_sub(sent_at));
+    }
+
+    fn report(mut self, sent: u64, span: Duration) -> FlowReport {
+        self.rtts.sort_unstable();
+        let millis = |duration: Duration| duration.as_secs_f64() * 1e3;
+        let percentile =
+            |p: usize| self.rtts.get(self.rtts.len() * p / 100).copied().map_or(0.0, millis);
+        FlowReport {
+            sent,
+            received: self.received(),
+            lost: sent.saturating_sub(self.received()),
+            duplicates: self.duplicates,
+            reordered: self.reordered,
+            longest_gap_ms: millis(self.longest_gap.max(span.saturating_sub(self.last))),
+            rtt_p50_ms: percentile(50),
+            rtt_p99_ms: percentile(99),
+            seconds: span.as_secs_f64(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    #[test]
+    fn a_flow_is_told_loss_duplicates_order_and_its_longest_silence() {
+        let mut tally = Tally::default();
+        for (number, at) in [(0, 1), (1, 2), (4, 50), (3, 51), (3, 52)] {
+            tally.count(number, ms(0), ms(at));
+        }
+        let report = tally.report(6, ms(70));
+        assert_eq!((report.sent, report.received, report.lost), (6, 4, 2));
+        assert_eq!((report.duplicates, report.reordered), (1, 1));
+        assert!((report.longest_gap_ms - 48.0).abs() < 1e-9, "{report:?}");
+    }
+
+    #[test]
+    fn silence_at_the_end_counts() {
+        let mut tally = Tally::default();
+        tally.count(0, ms(0), ms(1));
+        assert!((tally.report(9, ms(500)).longest_gap_ms - 499.0).abs() < 1e-9);
+    }
+}
