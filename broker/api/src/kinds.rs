@@ -29,6 +29,7 @@ pub struct Genesis {
 }
 
 /// The list of members, signed by the root key.
+#[expect(clippy::duplicated_attributes, reason = "each printer column has a name and a path")]
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "sealane.dev",
@@ -72,6 +73,7 @@ pub struct ClusterSetView {
 }
 
 /// What one gateway tells the others, signed by its key.
+#[expect(clippy::duplicated_attributes, reason = "each printer column has a name and a path")]
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "sealane.dev",
@@ -139,6 +141,7 @@ pub struct AdvertisementView {
 }
 
 /// State of one node's agent, in the cluster it runs in.
+#[expect(clippy::duplicated_attributes, reason = "each printer column has a name and a path")]
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "sealane.dev",

@@ -62,7 +62,7 @@ fn settle(order: &[Shown]) -> (Vec<sealane_api::remote::RemoteGateway>, u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
     #[test]
     fn the_end_does_not_depend_on_the_order_of_valid_inputs(

@@ -44,6 +44,19 @@ fn revoked_gateway() {
 }
 
 #[test]
+fn a_certificate_that_revokes_itself_is_dead() {
+    let mut host = Host::settled();
+    let suicide = Ad::b_g1().generation(300).edit_cert(|cert| {
+        cert["revoked"] = json!([{"gateway": "g1", "below": 301}]);
+    });
+    host.reject(&suicide, Reason::GatewayRevoked);
+    // Naming itself below its own generation is how a keeper tells of its past.
+    host.accept(&Ad::b_g1().generation(300).edit_cert(|cert| {
+        cert["revoked"] = json!([{"gateway": "g1", "below": 300}]);
+    }));
+}
+
+#[test]
 fn revoke_foreign() {
     let mut host = Host::settled();
     host.accept(&Ad::c_g1().generation(300).edit_cert(|cert| {
