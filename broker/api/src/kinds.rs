@@ -221,7 +221,11 @@ pub struct Connection {
 /// `Malformed` when a field that carries signed bytes or a hint is missing or of another type.
 pub fn spec<T: DeserializeOwned>(object: &serde_json::Value) -> Result<T, Rejected> {
     let spec = object.get("spec").unwrap_or(&serde_json::Value::Null);
-    T::deserialize(spec).map_err(|cause| Reason::Malformed.about(format!("spec: {cause:.120}")))
+    T::deserialize(spec).map_err(|cause| {
+        // The cause may quote the object, which anybody may have written.
+        let quoted: String = cause.to_string().escape_debug().take(120).collect();
+        Reason::Malformed.about(format!("spec: {quoted}"))
+    })
 }
 
 /// Returns the definitions of every kind, CEL rules included, in the order a person reads them.

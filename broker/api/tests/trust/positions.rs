@@ -60,7 +60,7 @@ fn a_certificate_that_revokes_itself_is_dead() {
 fn revoke_foreign() {
     let mut host = Host::settled();
     host.accept(&Ad::c_g1().generation(300).edit_cert(|cert| {
-        cert["revoked"] = json!([{"gateway": "g1", "below": 999}, {"gateway": "g2", "below": 999}]);
+        cert["revoked"] = json!([{"gateway": "g1", "below": 250}, {"gateway": "g2", "below": 250}]);
     }));
     host.accept(&Ad::b_g1().sequence(8));
     assert_eq!(host.names(), ["b.g1", "b.g2", "c.g1"]);
