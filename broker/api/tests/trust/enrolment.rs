@@ -86,6 +86,18 @@ fn enrol_late() {
 }
 
 #[test]
+fn the_own_enrolment_is_no_alarm_after_its_last_day() {
+    let mut host = Host::fresh();
+    host.facts.own = sealane_api::names::GatewayId::parse("b.g1").unwrap();
+    host.facts.identity = Some(seed(0xe0).public());
+    host.facts.gateway_key = Some(seed(Ad::b_g1().key).public());
+    host.accept_list(&unpinned());
+    host.now = UnixTime(BEFORE.0 + 1);
+    assert!(matches!(host.offer(&enrolled(Ad::b_g1(), 0xe0)), Verdict::Own(_)));
+    host.reject(&enrolled(Ad::b_g1(), 0xe1), Reason::OwnNameTaken);
+}
+
+#[test]
 fn enrol_after_pin() {
     let mut host = host();
     host.accept_list(&pinned_without_join(0xe0));

@@ -2,6 +2,7 @@
 
 use crate::fixture::*;
 use proptest::prelude::*;
+use sealane_api::cidr::{Cidr, Ownership};
 use sealane_api::names::{ClusterId, GatewayName};
 use sealane_api::reason::Reason;
 use sealane_api::receiver::Verdict;
@@ -62,7 +63,7 @@ fn settle(order: &[Shown]) -> (Vec<sealane_api::remote::RemoteGateway>, u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
     #[test]
     fn the_end_does_not_depend_on_the_order_of_valid_inputs(
@@ -132,6 +133,23 @@ proptest! {
     }
 
     #[test]
+    fn the_overlap_sweep_agrees_with_comparing_all_pairs(
+        networks in prop::collection::vec((any::<[u8; 2]>(), 8..=24_u8, 0..3_usize), 0..12)
+    ) {
+        let pairs: Vec<(Cidr, usize)> = networks
+            .iter()
+            .map(|([a, b], length, owner)| {
+                let address = std::net::Ipv4Addr::new(10, *a % 4, *b, 0).into();
+                (Cidr::covering(address, *length).unwrap(), *owner)
+            })
+            .collect();
+        let overlap = pairs.iter().enumerate().any(|(at, one)| {
+            pairs[..at].iter().any(|other| other.1 != one.1 && other.0.overlaps(&one.0))
+        });
+        prop_assert_eq!(Ownership::of(pairs).first_overlap().is_some(), overlap);
+    }
+
+    #[test]
     fn names_read_back_as_written(text in "[a-z0-9.-]{0,70}") {
         if let Ok(name) = ClusterId::parse(&text) {
             prop_assert_eq!(name.as_str(), text.as_str());
@@ -185,7 +203,7 @@ fn a_thousand_members_are_overlap_checked_and_judged_quickly_enough_to_relist() 
     let mut big = list();
     for number in 0..1_000_u32 {
         let (high, low) = (number / 250 + 20, number % 250);
-        let cidrs = vec![sealane_api::cidr::Cidr::parse(&format!("10.{high}.{low}.0/24")).unwrap()];
+        let cidrs = vec![Cidr::parse(&format!("10.{high}.{low}.0/24")).unwrap()];
         let mut entry = sealane_api::clusterset::MemberEntry::granting(cidrs);
         let mut bytes = [0x55; 32];
         bytes[..4].copy_from_slice(&number.to_le_bytes());

@@ -40,6 +40,16 @@ fn set_forged() {
 }
 
 #[test]
+fn an_administrator_makes_the_first_list_and_the_next() {
+    let first = sealane_api::clusterset::ClusterSet::first(clusterset_id(), NOW);
+    let mut host = Host::with(&first);
+    let mut next = first.next(NOW);
+    next.members = list().members;
+    host.accept_list(&signed_list(&next));
+    host.accept(&Ad::b_g1());
+}
+
+#[test]
 fn set_by_old_root() {
     let mut host = Host::settled();
     host.accept_list(&linked(ROOT_1, vec![first_link()], 1));

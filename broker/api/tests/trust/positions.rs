@@ -44,10 +44,23 @@ fn revoked_gateway() {
 }
 
 #[test]
+fn a_certificate_that_revokes_itself_is_dead() {
+    let mut host = Host::settled();
+    let suicide = Ad::b_g1().generation(300).edit_cert(|cert| {
+        cert["revoked"] = json!([{"gateway": "g1", "below": 301}]);
+    });
+    host.reject(&suicide, Reason::GatewayRevoked);
+    // Naming itself below its own generation is how a keeper tells of its past.
+    host.accept(&Ad::b_g1().generation(300).edit_cert(|cert| {
+        cert["revoked"] = json!([{"gateway": "g1", "below": 300}]);
+    }));
+}
+
+#[test]
 fn revoke_foreign() {
     let mut host = Host::settled();
     host.accept(&Ad::c_g1().generation(300).edit_cert(|cert| {
-        cert["revoked"] = json!([{"gateway": "g1", "below": 999}, {"gateway": "g2", "below": 999}]);
+        cert["revoked"] = json!([{"gateway": "g1", "below": 250}, {"gateway": "g2", "below": 250}]);
     }));
     host.accept(&Ad::b_g1().sequence(8));
     assert_eq!(host.names(), ["b.g1", "b.g2", "c.g1"]);

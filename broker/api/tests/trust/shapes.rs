@@ -204,6 +204,25 @@ fn an_unsigned_view_of_any_shape_refuses_nothing() {
 }
 
 #[test]
+fn a_refusal_never_carries_control_characters_of_the_object() {
+    let mut object = json!({"spec": serde_json::to_value(Ad::b_g1().spec()).unwrap()});
+    object["spec"]["signed"]["\u{1b}[31mred"] = json!(1);
+    let refused = sealane_api::kinds::spec::<sealane_api::kinds::AdvertisementSpec>(&object);
+    let text = refused.unwrap_err().to_string();
+    assert!(!text.chars().any(char::is_control), "{text:?}");
+
+    let mut host = Host::settled();
+    let mut spec = Ad::b_g1().spec();
+    spec.member = "\u{1b}b".to_owned();
+    let verdict = host.offer_spec("\u{1b}b.g1", &spec);
+    let sealane_api::receiver::Verdict::Rejected(rejected) = verdict else { panic!() };
+    assert!(!rejected.to_string().chars().any(char::is_control), "{rejected}");
+    let ad = Ad::b_g1().sequence(8).edit(|payload| payload["\u{1b}x"] = json!(1));
+    let sealane_api::receiver::Verdict::Rejected(rejected) = host.offer(&ad) else { panic!() };
+    assert!(!rejected.to_string().chars().any(char::is_control), "{rejected}");
+}
+
+#[test]
 fn an_object_without_its_signed_parts_is_malformed() {
     for object in [json!({}), json!({"spec": 1}), json!({"spec": {"member": "b", "gateway": "g1"}})]
     {
