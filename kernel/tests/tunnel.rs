@@ -9,8 +9,10 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::MetadataExt as _;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::process::Command;
 use std::sync::mpsc;
+use std::time::Duration;
 
 use lab::{Lab, Outer, attempt, missing, run, until};
 use nix::sys::signal::{Signal, kill};
@@ -325,6 +327,51 @@ fn in_the_background_it_is_ready_on_return_and_in_a_session_of_its_own() {
     kill(pid, Signal::SIGTERM).unwrap();
     until("the socket is gone", || !lab.a.socket().exists());
     until("the link is gone", || !lab.a.has_link());
+}
+
+#[test]
+fn wg_quick_brings_a_tunnel_up_and_down() {
+    need_root!();
+    if Command::new("wg-quick").output().is_err() {
+        eprintln!("skipped: wg-quick is not installed");
+        return;
+    }
+    let lab = Lab::new();
+    let path = lab.path(&format!("{}.conf", lab.a.link));
+    let private = fs::read_to_string(lab.path("a.key")).unwrap();
+    let config = format!(
+        "[Interface]\nPrivateKey = {private}Address = 10.9.1.1/24, fd09:1::1/64\nMTU = 1400\n\
+         [Peer]\nPublicKey = {}\nAllowedIPs = 10.9.2.0/24, fd09:2::/64\n",
+        lab.b.public
+    );
+    fs::write(&path, config).unwrap();
+    let quick = |way: &str| {
+        let output = Command::new("ip")
+            .args(["netns", "exec", &lab.a.namespace, "wg-quick", way, path.to_str().unwrap()])
+            .env("WG_QUICK_USERSPACE_IMPLEMENTATION", env!("CARGO_BIN_EXE_sealane-tunnel"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    quick("up");
+    assert!(lab.a.ip("route show").contains("10.9.2.0/24"));
+    assert!(lab.a.ip(&format!("link show dev {}", lab.a.link)).contains("mtu 1400"));
+    quick("down");
+    until("socket and link are gone", || !lab.a.socket().exists() && !lab.a.has_link());
+}
+
+#[test]
+fn systemd_is_told_when_the_tunnel_is_ready() {
+    need_root!();
+    let mut lab = Lab::new();
+    let path = lab.path("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    lab.a.start_with(&[], &[("NOTIFY_SOCKET", path.to_str().unwrap())]);
+    let mut message = [0; 64];
+    let len = socket.recv(&mut message).unwrap();
+    assert!(message[..len].starts_with(b"READY=1"));
+    lab.a.uapi("get=1\n\n");
 }
 
 #[test]
