@@ -194,6 +194,26 @@ fn answers_leave_from_the_address_that_was_asked() {
 }
 
 #[test]
+fn a_foreign_source_gets_through_only_if_it_is_accepted() {
+    need_root!();
+    let lab = Lab::connected(Outer::V4, [&[], &[]]);
+    lab.a.pings(lab.b.inner[0], 56);
+    lab.a.ip(&format!("address add 10.66.0.1/32 dev {}", lab.a.link));
+    let foreign = || {
+        let before = packets(&lab.b, &lab.b.link)[0];
+        let ping = ["netns", "exec", &lab.a.namespace, "ping", "-c3", "-i0.01", "-W0.1"];
+        attempt("ip", &[&ping[..], &["-I", "10.66.0.1", lab.b.inner[0]]].concat());
+        packets(&lab.b, &lab.b.link)[0] - before
+    };
+    assert_eq!(foreign(), 0, "dropped before the link");
+    let key = hex(&lab.a.public);
+    lab.b.uapi(&format!("set=1\npublic_key={key}\nsealane_accept_ip=10.66.0.0/16\n\n"));
+    assert_eq!(foreign(), 3, "accepted, though a does not own it");
+    lab.b.uapi(&format!("set=1\npublic_key={key}\nsealane_replace_accept_ips=true\n\n"));
+    assert_eq!(foreign(), 0, "and no longer");
+}
+
+#[test]
 fn wg_can_set_sync_and_show_everything() {
     need_root!();
     let mut lab = Lab::new();
