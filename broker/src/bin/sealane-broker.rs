@@ -4,10 +4,10 @@ use clap::{Parser, ValueEnum};
 use sd_notify::NotifyState;
 use sealane_broker::server::{
     config::Config,
-    gate::{Offer, Refusal},
     history::HistoryBounds,
     limit::Limits,
     serve::{Server, StartError},
+    signature_gate::SignatureGate,
 };
 use std::{
     io::{self, IsTerminal, Write},
@@ -123,7 +123,7 @@ fn start_log(format: LogFormat) {
 async fn run(flags: Flags) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let server = Server::start(config(flags), gate).await?;
+    let server = Server::start(config(flags), SignatureGate).await?;
     greet(&server)?;
     notify(NotifyState::Ready);
     tokio::select! {
@@ -156,10 +156,6 @@ fn config(flags: Flags) -> Config {
         },
         ..Config::new(flags.data_dir)
     }
-}
-
-fn gate(_: &Offer<'_>) -> Result<sealane_broker::server::gate::Admission, Refusal> {
-    Err(Refusal { reason: "Unverifiable".to_owned(), message: "no verifier".to_owned() })
 }
 
 /// What a person, or the one who writes a token, needs to know.

@@ -44,7 +44,7 @@ pub(crate) static NAMESPACES: Resource = Resource {
     writers: Writers::AdminOnly,
     max_bytes: 0,
     faults: |_, _| Vec::new(),
-    schema: || json!({}),
+    definition: || None,
 };
 
 /// All namespaces in use and the default one; an account sees its own.

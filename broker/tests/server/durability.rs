@@ -15,11 +15,11 @@ use std::{
 };
 
 /// A `sealane-broker` process; killed when dropped.
-pub struct Process(Child);
+pub(crate) struct Process(Child);
 
 impl Process {
     /// Starts it and waits for its greeting.
-    pub fn start(data_dir: &Path, listen: &str) -> Self {
+    pub(crate) fn start(data_dir: &Path, listen: &str) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_sealane-broker"))
             .args(["--listen", listen, "--host", "127.0.0.1", "--request-rate", "100000"])
             .args(["--request-burst", "100000", "--data-dir"])
@@ -34,17 +34,17 @@ impl Process {
         Self(child)
     }
 
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
     }
 
-    pub fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         let id = self.0.id().to_string();
         assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
     }
 
-    pub fn exit_code(mut self) -> Option<i32> {
+    pub(crate) fn exit_code(mut self) -> Option<i32> {
         self.0.wait().unwrap().code()
     }
 }
