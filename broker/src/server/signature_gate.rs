@@ -3,7 +3,8 @@
 
 use super::gate::{Admission, ClusterSetGate, News, Offer, Refusal};
 use sealane_api::{
-    clusterset::{self, ClusterSetPayload, ListPosition},
+    clusterset::{self, ListPosition},
+    clusterset_payload::ClusterSetPayload,
     keys::VerifyKey,
     kinds::ClusterSetSpec,
     names::ClusterSetId,
