@@ -2,6 +2,7 @@
 
 use clap::{Parser, ValueEnum};
 use sd_notify::NotifyState;
+use sealane_api::names::ClusterSetId;
 use sealane_broker::server::{
     config::Config,
     history::HistoryBounds,
@@ -54,7 +55,7 @@ struct Flags {
     /// Clusterset id to bind the namespace to; without it the administrator's first ClusterSet
     /// decides.
     #[arg(long, value_name = "ID")]
-    anchor: Option<String>,
+    anchor: Option<ClusterSetId>,
     /// Changes kept for watches that reconnect.
     #[arg(long, value_name = "EVENTS", default_value_t = 8_192)]
     history: usize,
@@ -141,7 +142,7 @@ fn config(flags: Flags) -> Config {
         listen: flags.listen,
         hosts: flags.host,
         namespace: flags.namespace,
-        anchor: flags.anchor,
+        anchor: flags.anchor.map(|id| id.to_string()),
         history: HistoryBounds {
             events: flags.history,
             age: Duration::from_secs(flags.history_age),

@@ -141,6 +141,8 @@ fn a_terminated_broker_exits_in_order_and_a_misused_one_says_why() {
 
     let (code, message) = run(&["--data-dir", data, "--namespace", "Not_A_Label"]);
     assert_eq!(code, Some(2), "{message}");
+    let (code, message) = run(&["--data-dir", data, "--anchor", "nonsense"]);
+    assert_eq!(code, Some(2), "{message}");
     let (code, message) = run(&["--data-dir", data, "--listen", "192.0.2.1:1"]);
     assert_eq!(code, Some(4), "{message}");
     assert!(message.contains("192.0.2.1:1"), "{message}");
