@@ -1,1 +1,29 @@
-//! Placeholder.
+//! Owns the agent's shell: configuration, the one loop, watches, sockets and reports. Makes no
+//! decision about lanes, routes or trust; `plan`, `probe` and `api` do.
+
+pub mod config;
+pub mod config_file;
+pub mod event;
+pub mod run;
+pub mod session;
+pub mod membership;
+pub mod keys;
+pub mod join;
+pub mod departure;
+pub mod line;
+pub mod trust;
+pub mod facts;
+pub mod word;
+pub mod advertise;
+pub mod hand;
+pub mod paths;
+pub mod probe_io;
+pub mod pings;
+pub mod inquiry;
+pub mod tracing_task;
+pub mod answers;
+pub mod report;
+pub mod admin;
+pub mod metrics;
+pub mod log;
+pub mod notify;

@@ -44,8 +44,8 @@ pub struct BrokerAddress {
 /// Why a broker cannot even be tried.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
-    /// The address is not `https://HOST[:PORT][/namespaces/NAME]`.
-    #[error("broker address {url:?}: {cause}; expected https://HOST[:PORT][/namespaces/NAME]")]
+    /// The address is not `https://HOST[:PORT]`, or the namespace is not one.
+    #[error("broker address {url:?}: {cause}; expected https://HOST[:PORT]")]
     BadUrl {
         /// The address as given.
         url: String,
@@ -85,9 +85,9 @@ impl BrokerAddress {
     /// Reads an address as tokens and ClusterSets carry it.
     ///
     /// # Errors
-    /// [`AccessError::BadUrl`] when the scheme is not https, the host is missing, or the path is
-    /// neither empty nor `/namespaces/NAME`.
-    pub fn parse(url: &str, pins: Vec<SpkiPin>) -> Result<Self, AccessError> {
+    /// [`AccessError::BadUrl`] when the scheme is not https, the host is missing, there is a path,
+    /// or the namespace is not an RFC 1123 label.
+    pub fn parse(url: &str, namespace: &str, pins: Vec<SpkiPin>) -> Result<Self, AccessError> {
         let bad =
             |cause: &str| AccessError::BadUrl { url: url.to_owned(), cause: cause.to_owned() };
         let uri: Uri = url.parse().map_err(|error| bad(&format!("{error}")))?;
@@ -95,13 +95,12 @@ impl BrokerAddress {
             return Err(bad("the scheme is not https"));
         }
         let authority = uri.authority().ok_or_else(|| bad("the host is missing"))?;
-        let namespace = match uri.path() {
-            "" | "/" => DEFAULT_NAMESPACE,
-            path => path
-                .strip_prefix("/namespaces/")
-                .filter(|name| is_label(name))
-                .ok_or_else(|| bad("the path names no namespace"))?,
-        };
+        if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+            return Err(bad("it has a path"));
+        }
+        if !is_label(namespace) {
+            return Err(bad(&format!("namespace {namespace:?} is not an RFC 1123 label")));
+        }
         let base = format!("https://{authority}/");
         let url = base.parse().map_err(|error| bad(&format!("{error}")))?;
         Ok(Self { url, namespace: namespace.to_owned(), pins })
@@ -189,25 +188,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_may_name_its_namespace() {
-        let address =
-            BrokerAddress::parse("https://[fd00::1]:6464/namespaces/team-a", vec![]).unwrap();
+    fn an_address_is_a_host_and_a_namespace() {
+        let address = BrokerAddress::parse("https://[fd00::1]:6464", "team-a", vec![]).unwrap();
         assert_eq!(address.namespace, "team-a");
         assert_eq!(address.url.to_string(), "https://[fd00::1]:6464/");
-        let plain = BrokerAddress::parse("https://broker.example", vec![]).unwrap();
-        assert_eq!(plain.namespace, DEFAULT_NAMESPACE);
     }
 
     #[test]
     fn addresses_that_could_send_the_credential_elsewhere_are_refused() {
-        for url in [
-            "http://broker:1",
-            "https://",
-            "broker:6464",
-            "https://b/namespaces/A_b",
-            "https://b/x",
-        ] {
-            assert!(BrokerAddress::parse(url, vec![]).is_err(), "{url} was accepted");
+        for url in ["http://broker:1", "https://", "broker:6464", "https://b/x", "https://b/?x"] {
+            let parsed = BrokerAddress::parse(url, DEFAULT_NAMESPACE, vec![]);
+            assert!(parsed.is_err(), "{url} was accepted");
         }
+        assert!(BrokerAddress::parse("https://b", "../other", vec![]).is_err());
     }
 }

@@ -7,6 +7,7 @@ pub mod links;
 pub mod monitor;
 pub mod neighbours;
 pub mod refusal;
+pub mod reply;
 pub mod relevance;
 pub mod routes;
 pub mod rules;

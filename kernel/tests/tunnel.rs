@@ -52,6 +52,31 @@ fn bracketed(address: &str) -> String {
     if address.contains(':') { format!("[{address}]") } else { address.to_owned() }
 }
 
+/// Packets a link has received and sent, a superpacket counted as one.
+fn packets(end: &lab::End, link: &str) -> [u64; 2] {
+    let text = run("ip", &["-n", &end.namespace, "-s", "-j", "link", "show", "dev", link]);
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    ["rx", "tx"].map(|way| value[0]["stats64"][way]["packets"].as_u64().unwrap())
+}
+
+#[test]
+fn superpackets_go_in_over_and_out_whole() {
+    need_root!();
+    let len = 16 << 20;
+    let segments = len as u64 / 1368;
+    let lab = Lab::connected(Outer::V4, [&[], &[]]);
+    lab.a.pings(lab.b.inner[0], 56);
+    bulk(&lab, 0, len);
+    let places = [
+        ("read from the link (TSO)", packets(&lab.a, &lab.a.link)[1]),
+        ("sent by UDP (UDP_SEGMENT)", packets(&lab.a, "cable")[1]),
+        ("written to the link (joined after UDP_GRO)", packets(&lab.b, &lab.b.link)[0]),
+    ];
+    for (place, count) in places {
+        assert!(count < segments / 3, "{place}: {count} packets for {segments} segments");
+    }
+}
+
 #[test]
 fn packets_of_both_families_pass_over_ipv4_and_ipv6() {
     need_root!();
@@ -83,6 +108,19 @@ fn every_offload_may_be_off_at_either_end() {
         bulk(&lab, 0, 4 << 20);
         bulk(&lab, 1, 4 << 20);
     }
+}
+
+#[test]
+fn a_way_too_narrow_for_full_packets_carries_them_in_fragments() {
+    need_root!();
+    let lab = Lab::connected(Outer::V4, [&[], &[]]);
+    lab.a.pings(lab.b.inner[0], 56);
+    for end in [&lab.a, &lab.b] {
+        end.ip("link set cable mtu 1300");
+    }
+    bulk(&lab, 0, 4 << 20);
+    bulk(&lab, 1, 4 << 20);
+    assert!(!lab.a.log().contains("refuses UDP_SEGMENT"), "trains stay on for wider ways");
 }
 
 #[test]

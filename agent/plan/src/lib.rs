@@ -8,6 +8,7 @@ pub mod problem;
 pub mod remote;
 pub mod verdict;
 pub mod world;
+pub mod intake;
 
 pub mod claims;
 pub mod documents;

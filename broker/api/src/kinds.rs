@@ -29,6 +29,7 @@ pub struct Genesis {
 }
 
 /// The list of members, signed by the root key.
+#[expect(clippy::duplicated_attributes, reason = "each printer column has a name and a path")]
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "sealane.dev",
@@ -72,6 +73,7 @@ pub struct ClusterSetView {
 }
 
 /// What one gateway tells the others, signed by its key.
+#[expect(clippy::duplicated_attributes, reason = "each printer column has a name and a path")]
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "sealane.dev",
@@ -139,6 +141,7 @@ pub struct AdvertisementView {
 }
 
 /// State of one node's agent, in the cluster it runs in.
+#[expect(clippy::duplicated_attributes, reason = "each printer column has a name and a path")]
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "sealane.dev",
@@ -218,7 +221,11 @@ pub struct Connection {
 /// `Malformed` when a field that carries signed bytes or a hint is missing or of another type.
 pub fn spec<T: DeserializeOwned>(object: &serde_json::Value) -> Result<T, Rejected> {
     let spec = object.get("spec").unwrap_or(&serde_json::Value::Null);
-    T::deserialize(spec).map_err(|cause| Reason::Malformed.about(format!("spec: {cause:.120}")))
+    T::deserialize(spec).map_err(|cause| {
+        // The cause may quote the object, which anybody may have written.
+        let quoted: String = cause.to_string().escape_debug().take(120).collect();
+        Reason::Malformed.about(format!("spec: {quoted}"))
+    })
 }
 
 /// Returns the definitions of every kind, CEL rules included, in the order a person reads them.

@@ -8,6 +8,7 @@ pub mod certificate;
 pub mod checks;
 pub mod cidr;
 pub mod clusterset;
+pub mod clusterset_payload;
 pub mod held;
 pub mod keys;
 pub mod kinds;

@@ -145,7 +145,7 @@ impl fmt::Display for Rejected {
         let (name, why) = (self.reason.as_str(), self.reason.explanation());
         write!(f, "{name}: {why}")?;
         if !self.detail.is_empty() {
-            write!(f, " ({})", self.detail.escape_debug())?;
+            write!(f, " ({})", self.detail)?;
         }
         write!(f, "; {}", self.reason.next_step())
     }

@@ -6,7 +6,8 @@ mod ledger;
 use crate::believed::{Believed, Sight};
 use crate::checks::Checks;
 use crate::cidr::Ownership;
-use crate::clusterset::{ClusterSet, ClusterSetPayload, ListPosition, OnExpiry, PostQuantum};
+use crate::clusterset::{ClusterSet, ListPosition, OnExpiry, PostQuantum};
+use crate::clusterset_payload::ClusterSetPayload;
 use crate::held::{Held, Position};
 use crate::keys::VerifyKey;
 use crate::kinds::{AdvertisementSpec, ClusterSetSpec};
@@ -61,6 +62,15 @@ pub struct Sweep {
     pub clock_suspect: bool,
     /// Why the held ClusterSet could not be believed at start, when it could not.
     pub clusterset: Option<Rejected>,
+}
+
+/// Under which circumstances an object is judged.
+#[derive(Clone, Copy)]
+struct Case<'a> {
+    now: UnixTime,
+    facts: &'a LocalFacts,
+    contested: &'a BTreeSet<VerifyKey>,
+    source: Source,
 }
 
 /// One host's belief: the persisted state, and what is derived from it.
@@ -141,7 +151,8 @@ impl Receiver {
         facts: &LocalFacts,
         offer: Offer<'_>,
     ) -> Verdict {
-        self.offered(now, facts, &BTreeSet::new(), offer)
+        let contested = &BTreeSet::new();
+        self.offered(Case { now, facts, contested, source: Source::Offered }, offer)
     }
 
     /// Judges a whole list at once (first list, relist), so that two identities under one join key
@@ -153,7 +164,8 @@ impl Receiver {
         offers: &[Offer<'_>],
     ) -> Vec<Verdict> {
         let contested = self.contested(now, facts, offers);
-        offers.iter().map(|offer| self.offered(now, facts, &contested, *offer)).collect()
+        let case = Case { now, facts, contested: &contested, source: Source::Offered };
+        offers.iter().map(|offer| self.offered(case, *offer)).collect()
     }
 
     /// Returns every remote gateway to have lanes with. Shape: sorted by id; none of the own member.
@@ -203,15 +215,9 @@ impl Receiver {
         Some(self.believed.get(id)?.seen(sight, id, grant, view))
     }
 
-    fn offered(
-        &mut self,
-        now: UnixTime,
-        facts: &LocalFacts,
-        contested: &BTreeSet<VerifyKey>,
-        offer: Offer<'_>,
-    ) -> Verdict {
+    fn offered(&mut self, case: Case<'_>, offer: Offer<'_>) -> Verdict {
         let judged = envelope::open(offer.name, offer.spec).and_then(|envelope| {
-            let judged = self.judge(now, facts, contested, &envelope, Source::Offered)?;
+            let judged = self.judge(case, &envelope)?;
             Ok((envelope.id, judged))
         });
         match judged {
@@ -219,24 +225,19 @@ impl Receiver {
             Ok((_, Judged::Unchanged)) => Verdict::Unchanged,
             Ok((_, Judged::Own(position))) => Verdict::Own(position),
             Ok((id, Judged::Newer(sound))) => {
-                let dropped = self.believe(now, &id, *sound, offer.spec);
-                let warnings = self.seen(&id, facts).map_or_else(Vec::new, |seen| seen.warnings);
+                let dropped = self.believe(case.now, &id, *sound, offer.spec);
+                let warnings =
+                    self.seen(&id, case.facts).map_or_else(Vec::new, |seen| seen.warnings);
                 Verdict::Accepted { warnings, dropped }
             }
         }
     }
 
-    fn judge(
-        &mut self,
-        now: UnixTime,
-        facts: &LocalFacts,
-        contested: &BTreeSet<VerifyKey>,
-        envelope: &Envelope,
-        source: Source,
-    ) -> Result<Judged, Rejected> {
+    fn judge(&mut self, case: Case<'_>, envelope: &Envelope) -> Result<Judged, Rejected> {
         let Some(list) = &self.list else {
             return Err(Reason::UnknownMember.about("no ClusterSet is believed yet"));
         };
+        let Case { now, facts, contested, source } = case;
         let context = Context { now, list, held: &self.held, facts, contested, source };
         judge::judge(&context, &mut self.checks, &self.in_use, envelope)
     }

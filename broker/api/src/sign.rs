@@ -4,7 +4,8 @@
 use crate::advertisement::{self, AdvertisementPayload, Candidate, Networks, State, TunnelPayload};
 use crate::certificate::{self, EnrolmentPayload, GatewayCertPayload, Revocation, Role};
 use crate::cidr::Cidr;
-use crate::clusterset::{ClusterSet, ClusterSetPayload};
+use crate::clusterset::ClusterSet;
+use crate::clusterset_payload::ClusterSetPayload;
 use crate::keys::{PairSecret, SigningSeed, TunnelSeed, VerifyKey};
 use crate::kinds::{AdvertisementSpec, AdvertisementView, ClusterSetSpec, ClusterSetView, Genesis};
 use crate::names::{ClusterId, ClusterSetId, GatewayId};

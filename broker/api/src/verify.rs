@@ -45,6 +45,12 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// Says whether an object is of this host's own member, whose enrolment is no news here.
+    #[must_use]
+    pub fn is_own(&self, member: &ClusterId) -> bool {
+        *member == self.facts.own.member
+    }
+
     /// Returns whose budget pays for new signature checks of an object that claims to be of `member`.
     #[must_use]
     pub fn budget<'b>(&self, member: &'b ClusterId) -> Budget<'b> {

@@ -116,7 +116,7 @@ pub(crate) async fn patch(
 ) -> Answer {
     allow(&call, "patch", resource, Some(&namespace), Some(&name))?;
     let writing = writing(&call, resource, &namespace)?;
-    let change = Change::parse(body.content_type(), body.bytes())?;
+    let change = Change::parse(resource, body.content_type(), body.bytes())?;
     if matches!(change, Change::Apply(_)) && writing.options.manager.is_empty() {
         return Err(Failure::bad_request("apply wants the query parameter fieldManager"));
     }

@@ -21,8 +21,17 @@ const WANTED: &str = "application/apply-patch+yaml, application/merge-patch+json
                       application/json-patch+json";
 
 impl Change {
-    pub(crate) fn parse(content_type: &str, body: &[u8]) -> Result<Self, Failure> {
+    pub(crate) fn parse(
+        resource: &Resource,
+        content_type: &str,
+        body: &[u8],
+    ) -> Result<Self, Failure> {
         match content_type {
+            // What clients send for core kinds. Of those only maps can be written here, and for
+            // maps both patches are the same.
+            "application/strategic-merge-patch+json" if resource.group.is_empty() => {
+                Ok(Self::Merge(json_body(body)?))
+            }
             "application/merge-patch+json" => Ok(Self::Merge(json_body(body)?)),
             "application/apply-patch+yaml" => Ok(Self::Apply(yaml_body(body)?)),
             "application/json-patch+json" => bounded(json_body(body)?).map(Self::Json),
@@ -191,14 +200,17 @@ mod tests {
     #[test]
     fn a_json_patch_cannot_multiply_the_document() {
         let copy = br#"[{"op":"copy","from":"/spec","path":"/spec/a"}]"#;
-        assert!(Change::parse("application/json-patch+json", copy).is_err());
+        assert!(Change::parse(&RESOURCES[1], "application/json-patch+json", copy).is_err());
         let many = json!(vec![json!({"op": "remove", "path": "/a"}); 65]).to_string();
-        assert!(Change::parse("application/json-patch+json", many.as_bytes()).is_err());
+        assert!(
+            Change::parse(&RESOURCES[1], "application/json-patch+json", many.as_bytes()).is_err()
+        );
     }
 
     #[test]
     fn a_strategic_merge_patch_is_refused_by_name() {
-        let refused = Change::parse("application/strategic-merge-patch+json", b"{}").unwrap_err();
+        let refused = Change::parse(&RESOURCES[1], "application/strategic-merge-patch+json", b"{}")
+            .unwrap_err();
         assert_eq!(refused.code.as_u16(), 415);
     }
 }

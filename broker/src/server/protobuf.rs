@@ -1,5 +1,5 @@
-//! Owns the two bodies that `kubectl` sends as Kubernetes protobuf and nothing else:
-//! ServiceAccount and TokenRequest. Field numbers are those of the upstream `generated.proto`.
+//! Owns the three bodies that `kubectl` sends as Kubernetes protobuf and nothing else:
+//! ServiceAccount, TokenRequest and SelfSubjectAccessReview. Field numbers are those of the upstream `generated.proto`.
 //! Does not own answers, which are always JSON: every such client accepts it.
 
 use super::failure::Failure;
@@ -64,6 +64,32 @@ struct TokenRequestSpec {
     expiration_seconds: Option<i64>,
 }
 
+#[derive(Clone, PartialEq, Message)]
+struct AccessReview {
+    #[prost(message, optional, tag = "2")]
+    spec: Option<AccessReviewSpec>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct AccessReviewSpec {
+    #[prost(message, optional, tag = "1")]
+    resource: Option<ResourceAttributes>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ResourceAttributes {
+    #[prost(string, tag = "1")]
+    namespace: String,
+    #[prost(string, tag = "2")]
+    verb: String,
+    #[prost(string, tag = "3")]
+    group: String,
+    #[prost(string, tag = "5")]
+    resource: String,
+    #[prost(string, tag = "7")]
+    name: String,
+}
+
 /// The body as the JSON it stands for.
 pub(crate) fn body(bytes: &[u8]) -> Result<Value, Failure> {
     let broken = |why: &str| Failure::bad_request(format!("the body is not protobuf: {why}"));
@@ -78,16 +104,12 @@ pub(crate) fn body(bytes: &[u8]) -> Result<Value, Failure> {
         }
         "TokenRequest" => {
             let request = TokenRequest::decode(&*envelope.raw).map_err(decode_error)?;
-            let spec = request.spec.unwrap_or_default();
-            Ok(json!({
-                "apiVersion": types.api_version,
-                "kind": types.kind,
-                "spec": {
-                    "audiences": spec.audiences,
-                    "boundObjectRef": spec.bound_object.map(|_| "present"),
-                    "expirationSeconds": spec.expiration_seconds,
-                },
-            }))
+            Ok(token_request(&types, request.spec.unwrap_or_default()))
+        }
+        "SelfSubjectAccessReview" => {
+            let review = AccessReview::decode(&*envelope.raw).map_err(decode_error)?;
+            let asked = review.spec.unwrap_or_default().resource.unwrap_or_default();
+            Ok(access_review(&types, &asked))
         }
         other => Err(Failure::unsupported_media_type(
             &format!("a {other:.60} as {CONTENT_TYPE}"),
@@ -107,6 +129,32 @@ fn service_account(types: &TypeMeta, metadata: ObjectMeta) -> Value {
             "labels": metadata.labels,
             "annotations": metadata.annotations,
         },
+    })
+}
+
+fn token_request(types: &TypeMeta, spec: TokenRequestSpec) -> Value {
+    json!({
+        "apiVersion": types.api_version,
+        "kind": types.kind,
+        "spec": {
+            "audiences": spec.audiences,
+            "boundObjectRef": spec.bound_object.map(|_| "present"),
+            "expirationSeconds": spec.expiration_seconds,
+        },
+    })
+}
+
+fn access_review(types: &TypeMeta, asked: &ResourceAttributes) -> Value {
+    json!({
+        "apiVersion": types.api_version,
+        "kind": types.kind,
+        "spec": {"resourceAttributes": {
+            "namespace": asked.namespace,
+            "verb": asked.verb,
+            "group": asked.group,
+            "resource": asked.resource,
+            "name": asked.name,
+        }},
     })
 }
 

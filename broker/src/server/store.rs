@@ -201,3 +201,98 @@ impl Writer {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::{object::born, resource::RESOURCES};
+    use redb::{Builder, Database, StorageBackend, backends::FileBackend};
+    use std::{
+        io,
+        sync::atomic::{AtomicBool, Ordering::SeqCst},
+    };
+
+    /// A file on a disk that can be full.
+    #[derive(Debug)]
+    struct Tight(FileBackend, Arc<AtomicBool>);
+
+    impl Tight {
+        fn room(&self) -> io::Result<()> {
+            if self.1.load(SeqCst) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        }
+    }
+
+    impl StorageBackend for Tight {
+        fn len(&self) -> io::Result<u64> {
+            self.0.len()
+        }
+        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            self.0.read(offset, out)
+        }
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.room()?;
+            self.0.set_len(len)
+        }
+        fn sync_data(&self) -> io::Result<()> {
+            self.room()?;
+            self.0.sync_data()
+        }
+        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+            self.room()?;
+            self.0.write(offset, data)
+        }
+        fn close(&self) -> io::Result<()> {
+            self.0.close()
+        }
+    }
+
+    fn store_on_tight_disk(path: &std::path::Path, full: &Arc<AtomicBool>) -> Store {
+        let (path, full) = (path.to_owned(), Arc::clone(full));
+        let open = move || -> Result<Database, redb::Error> {
+            let mut options = std::fs::OpenOptions::new();
+            let file = options.read(true).write(true).create(true).truncate(false).open(&path)?;
+            let tight = Tight(FileBackend::new(file)?, Arc::clone(&full));
+            Ok(Builder::new().create_with_backend(tight)?)
+        };
+        let (disk, state) = Disk::open_with(Box::new(open)).unwrap();
+        let metrics = Arc::new(Metrics::new());
+        Store::start(disk, state, HistoryBounds::default(), metrics).unwrap().0
+    }
+
+    async fn put(store: &Store, name: &str) -> Result<Arc<Object>, Failure> {
+        let key = Key::new(&RESOURCES[1], "ns", name);
+        store
+            .transact(move |draft| {
+                let value = born(&RESOURCES[1], &key, &Value::Null, draft.now);
+                Ok(draft.put(key, value))
+            })
+            .await
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_refuses_writes_serves_reads_and_recovers() {
+        let directory = tempfile::tempdir().unwrap();
+        let full = Arc::new(AtomicBool::new(false));
+        let store = store_on_tight_disk(&directory.path().join("db"), &full);
+        let first = put(&store, "a").await.unwrap();
+        full.store(true, SeqCst);
+        for _ in 0..3 {
+            assert_eq!(put(&store, "b").await.unwrap_err().code.as_u16(), 507);
+            assert_eq!(store.read().objects.len(), 1);
+        }
+        full.store(false, SeqCst);
+        let second = put(&store, "b").await.unwrap();
+        assert!(second.revision > first.revision);
+        assert_eq!(store.read().objects.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn an_operation_that_panics_harms_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store_on_tight_disk(&directory.path().join("db"), &Arc::default());
+        let broken = store.transact::<(), _>(|_| panic!("told by the test")).await;
+        assert_eq!(broken.unwrap_err().code.as_u16(), 500);
+        put(&store, "a").await.unwrap();
+        assert_eq!(store.read().objects.len(), 1);
+    }
+}

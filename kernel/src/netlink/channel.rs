@@ -7,10 +7,7 @@
 
 use std::os::fd::AsFd;
 
-use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkMessage,
-    NetlinkPayload, NlasIterator,
-};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NetlinkMessage};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
@@ -19,6 +16,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::netlink::refusal::Refusal;
+use crate::netlink::reply::{Assembly, Dump, Reply};
 
 /// Requests on their way at a time. Their acknowledgements, below 1 KiB of buffer each, fit the
 /// smallest receive buffer in use (208 KiB, `net.core.rmem_default`).
@@ -31,11 +29,6 @@ const READ_BYTES: usize = 64 * 1024;
 const BUFFER_BYTES: usize = 1 << 20;
 /// The kernel answers at once; only a lost acknowledgement lasts this long.
 const ANSWER_SECONDS: i64 = 5;
-/// `NLMSGERR_ATTR_MSG` in linux/netlink.h.
-const ATTR_MSG: u16 = 1;
-/// `NLM_F_ACK_TLVS` in linux/netlink.h.
-const ACK_TLVS: u16 = 0x200;
-
 /// A socket that asks the kernel of the network namespace it was opened in.
 #[derive(Debug)]
 pub struct Channel {
@@ -45,15 +38,6 @@ pub struct Channel {
     buffer: Vec<u8>,
 }
 
-/// What a dump brought.
-#[derive(Debug, Default)]
-pub struct Dump {
-    /// The messages, in the kernel's order.
-    pub messages: Vec<RouteNetlinkMessage>,
-    /// Messages that could not be decoded: objects with attributes newer than this program.
-    pub unreadable: usize,
-}
-
 /// A request that changes something.
 #[derive(Debug, Clone)]
 pub struct Write {
@@ -61,12 +45,6 @@ pub struct Write {
     pub message: RouteNetlinkMessage,
     /// Flags beside request and acknowledge: `NLM_F_CREATE` and its kin.
     pub flags: u16,
-}
-
-enum Reply {
-    Message(Box<RouteNetlinkMessage>),
-    Unreadable,
-    Finished(Result<(), Refusal>),
 }
 
 impl Channel {
@@ -117,16 +95,11 @@ impl Channel {
     /// Reads one dump; `None` when a change ran into it.
     fn dump_once(&mut self, request: &RouteNetlinkMessage) -> Result<Option<Dump>, Refusal> {
         let sequence = self.send(&[(request.clone(), NLM_F_DUMP)])?;
-        let mut dump = Dump::default();
-        let mut interrupted = false;
+        let mut assembly = Assembly::default();
         loop {
             for (_, flags, reply) in self.read(sequence..=sequence)? {
-                interrupted |= flags & NLM_F_DUMP_INTR != 0;
-                match reply {
-                    Reply::Message(message) => dump.messages.push(*message),
-                    Reply::Unreadable => dump.unreadable += 1,
-                    Reply::Finished(Err(refusal)) => return Err(refusal),
-                    Reply::Finished(Ok(())) => return Ok((!interrupted).then_some(dump)),
+                if let Some(end) = assembly.take(flags, reply) {
+                    return end;
                 }
             }
         }
@@ -238,7 +211,11 @@ impl Channel {
         while let Ok(frame) = NetlinkBuffer::new_checked(rest) {
             let length = frame.length() as usize;
             if wanted.contains(&frame.sequence_number()) {
-                replies.push((frame.sequence_number(), frame.flags(), reply(&rest[..length])));
+                replies.push((
+                    frame.sequence_number(),
+                    frame.flags(),
+                    Reply::read(&rest[..length]),
+                ));
             }
             rest = rest.get(aligned(length)..).unwrap_or_default();
         }
@@ -254,43 +231,4 @@ fn aligned(length: usize) -> usize {
 /// Whether a refused dump means that there is nothing to dump.
 fn is_nothing_there(errno: Errno) -> bool {
     matches!(errno, Errno::ENOENT | Errno::EAFNOSUPPORT | Errno::EOPNOTSUPP | Errno::ENODEV)
-}
-
-fn reply(bytes: &[u8]) -> Reply {
-    let Ok(message) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(bytes) else {
-        return Reply::Unreadable;
-    };
-    let flags = message.header.flags;
-    match message.payload {
-        NetlinkPayload::InnerMessage(inner) => Reply::Message(Box::new(inner)),
-        NetlinkPayload::Error(error) => Reply::Finished(match error.code {
-            None => Ok(()),
-            Some(code) => Err(refusal(
-                code.get(),
-                if flags & ACK_TLVS != 0 { capped(&error.header) } else { &[] },
-            )),
-        }),
-        NetlinkPayload::Done(done) if done.code < 0 => {
-            Reply::Finished(Err(refusal(done.code, &done.extended_ack)))
-        }
-        NetlinkPayload::Done(_) => Reply::Finished(Ok(())),
-        NetlinkPayload::Overrun(_) => Reply::Finished(Err(Refusal::plain(Errno::ENOBUFS))),
-        _ => Reply::Unreadable,
-    }
-}
-
-/// What follows the request's header, which is all that a capped error repeats of the request.
-fn capped(payload: &[u8]) -> &[u8] {
-    const HEADER_BYTES: usize = 16;
-    payload.get(HEADER_BYTES..).unwrap_or_default()
-}
-
-fn refusal(code: i32, attributes: &[u8]) -> Refusal {
-    let errno = Errno::from_raw(code.saturating_abs());
-    let readable = NlasIterator::new(attributes).filter_map(Result::ok);
-    let message = readable.filter(|attribute| attribute.kind() == ATTR_MSG).find_map(|attribute| {
-        let text = attribute.value().split(|byte| *byte == 0).next().unwrap_or_default();
-        String::from_utf8(text.to_vec()).ok().filter(|text| !text.is_empty())
-    });
-    Refusal { errno, text: message.map(|text| text.trim_end_matches('.').to_owned()) }
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
@@ -12,6 +13,7 @@ use sealane_tunnel::device::{Device, LinkState};
 use sealane_tunnel::endpoint::Outgoing;
 use sealane_tunnel::uapi::{self, Request, SetDevice};
 use sealane_tunnel::uapi_print;
+use sealane_tunnel::uptime::Uptime;
 use tracing::{debug, info, warn};
 use zeroize::Zeroizing;
 
@@ -25,6 +27,8 @@ use super::uapi_socket::UapiSocket;
 
 /// The longest wait, in milliseconds: the resolution of all timers.
 const TICK_MS: u16 = 100;
+/// How long a look at the link and at the socket file holds, unless there is news of links.
+const LOOK: Duration = Duration::from_secs(1);
 /// Handshake messages answered before timers and UAPI have their turn.
 const LETTERS: usize = 64;
 /// Clients of the UAPI socket at one time.
@@ -40,6 +44,7 @@ pub struct Control<'a> {
     links: LinkWatch,
     connections: BTreeMap<u64, Connection>,
     next_connection: u64,
+    next_look: Uptime,
 }
 
 /// What a wait was woken by.
@@ -61,14 +66,23 @@ impl<'a> Control<'a> {
         links: LinkWatch,
     ) -> Self {
         let outbound = Outbound { trains: shared.offloads.gso, patience: Patience::Now };
-        let connections = BTreeMap::new();
-        Self { shared, device, outbound, socket, signals, links, connections, next_connection: 0 }
+        Self {
+            shared,
+            device,
+            outbound,
+            socket,
+            signals,
+            links,
+            connections: BTreeMap::new(),
+            next_connection: 0,
+            next_look: Uptime::default(),
+        }
     }
 
     /// Runs until the tunnel stops.
     pub fn run(mut self) {
-        self.look_at_link();
-        while self.shared.stopped().is_none() {
+        self.look_around();
+        while !self.shared.is_stopping() {
             let wake = self.wait();
             if wake.signal && matches!(self.signals.read_signal(), Ok(Some(_))) {
                 self.shared.stop(Ended::Signal);
@@ -77,10 +91,8 @@ impl<'a> Control<'a> {
             if wake.links {
                 self.links.clear();
             }
-            self.look_at_link();
-            if !self.socket.is_ours() {
-                self.shared.stop(Ended::SocketDeleted);
-                break;
+            if wake.links || self.shared.clock.now() >= self.next_look {
+                self.look_around();
             }
             self.shake();
             self.tick();
@@ -115,6 +127,15 @@ impl<'a> Control<'a> {
             links: !events[3].is_empty(),
             accept: !events[4].is_empty(),
             connections: connections.filter(|(_, events)| !events.is_empty()).collect(),
+        }
+    }
+
+    /// Sees what others did to the link and to the socket file.
+    fn look_around(&mut self) {
+        self.next_look = self.shared.clock.now().after(LOOK);
+        self.look_at_link();
+        if !self.socket.is_ours() {
+            self.shared.stop(Ended::SocketDeleted);
         }
     }
 

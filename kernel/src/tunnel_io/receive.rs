@@ -59,7 +59,7 @@ impl<'a> Intake<'a> {
 
     /// Runs until the tunnel stops.
     pub fn run(mut self) {
-        while self.shared.stopped().is_none() {
+        while !self.shared.is_stopping() {
             let sockets = self.shared.sockets.load_full();
             self.wait(&sockets);
             for outer in sockets.each() {
@@ -75,7 +75,10 @@ impl<'a> Intake<'a> {
         ready.push(PollFd::new(self.shared.sockets_changed.as_fd(), PollFlags::POLLIN));
         // A signal wakes the wait early, which the loop takes as well.
         let _ = poll(&mut ready, PollTimeout::NONE);
-        let _ = self.shared.sockets_changed.read();
+        let changed = ready.last().and_then(PollFd::any).unwrap_or(false);
+        if changed {
+            let _ = self.shared.sockets_changed.read();
+        }
     }
 
     fn drain(&mut self, outer: &Outer) {

@@ -1,7 +1,7 @@
 //! Owns what the three threads share: the table and the sockets in force, the link's state, and the
 //! order to stop. Owns no configuration.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -52,6 +52,7 @@ pub struct Shared {
 }
 
 struct Stop {
+    ordered: AtomicBool,
     reason: Mutex<Option<Ended>>,
     event: EventFd,
 }
@@ -74,7 +75,11 @@ impl Shared {
             join_tcp: Fuse::new(offloads.tso),
             join_udp: Fuse::new(offloads.uso),
             mtu: AtomicUsize::new(usize::from(mtu)),
-            stop: Stop { reason: Mutex::new(None), event: event()? },
+            stop: Stop {
+                ordered: AtomicBool::new(false),
+                reason: Mutex::new(None),
+                event: event()?,
+            },
         })
     }
 
@@ -92,8 +97,15 @@ impl Shared {
     /// Ends all threads; the first reason stays.
     pub fn stop(&self, reason: Ended) {
         self.stop.reason.lock().get_or_insert(reason);
+        self.stop.ordered.store(true, Ordering::Release);
         // Nobody reads the event, so that it wakes every thread; a full counter is as good.
         let _ = self.stop.event.write(1);
+    }
+
+    /// Whether all threads are to end.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stop.ordered.load(Ordering::Acquire)
     }
 
     /// Why the threads end, if they do.

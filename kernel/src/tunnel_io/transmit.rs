@@ -65,7 +65,7 @@ impl<'a> Transmitter<'a> {
 
     /// Runs until the device is gone or the tunnel stops.
     pub fn run(mut self) {
-        while self.shared.stopped().is_none() {
+        while !self.shared.is_stopping() {
             let room = virtio::LEN + MAX_PACKET;
             match self.shared.tun.read(&mut self.read[..room]) {
                 Ok(len) => {

@@ -3,14 +3,16 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::Command;
 
+use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use sealane_kernel::host::Host;
 use sealane_kernel::keyring::{Keyring, SecretBytes};
 use sealane_kernel::outcome::Outcome;
 use sealane_kernel::wireguard::process::{Supervision, Tunnels};
-use sealane_kernel::wireguard::uapi::Sockets;
+use sealane_kernel::wireguard::uapi::{SOCKET_DIR, Sockets};
 use sealane_state::address::Address;
 use sealane_state::diff::diff;
 use sealane_state::facts::Observation;
@@ -40,6 +42,7 @@ impl Keyring for NoKeys {
 /// A host with an uplink `up0` (192.0.2.11/24 and 2001:db8::11/64).
 pub(crate) struct TestHost {
     pub(crate) host: Host,
+    keys: Box<dyn Keyring>,
     _folder: TempDir,
 }
 
@@ -48,6 +51,8 @@ impl TestHost {
         unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace: run as root");
         sh("ip link set lo up");
         sh("ip link add up0 type veth peer name far0");
+        sh("ip link set up0 addrgenmode none");
+        sh("ip link set far0 addrgenmode none");
         sh("ip link set up0 up");
         sh("ip link set far0 up");
         sh("ip addr add 192.0.2.11/24 dev up0");
@@ -61,7 +66,23 @@ impl TestHost {
         let sockets = Sockets::below(folder.path());
         let tunnels = Tunnels::new(sockets, Supervision::External, folder.path());
         let host = Host::open(folder.path(), tunnels).unwrap();
-        Self { host, _folder: folder }
+        Self { host, keys: Box::new(NoKeys), _folder: folder }
+    }
+
+    /// A host that runs its tunnels itself, with these keys.
+    pub(crate) fn with_tunnels(program: &str, keys: Box<dyn Keyring>) -> Self {
+        unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace: run as root");
+        let nothing: Option<&str> = None;
+        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        mount(nothing, "/", nothing, private, nothing).unwrap();
+        mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), nothing).unwrap();
+        drop(Self::fresh());
+        let folder = TempDir::new().unwrap();
+        let sockets = Sockets::below(Path::new(SOCKET_DIR));
+        let tunnels = Tunnels::new(sockets, Supervision::Ours, folder.path())
+            .with_program(Path::new(program));
+        let host = Host::open(folder.path(), tunnels).unwrap();
+        Self { host, keys, _folder: folder }
     }
 
     pub(crate) fn observe(&mut self) -> Observation {
@@ -71,7 +92,7 @@ impl TestHost {
     /// Brings the host to `want` in one pass, and returns what became of it.
     pub(crate) fn converge(&mut self, want: &HostState) -> Outcome {
         let changes = diff(want, &self.observe().ours);
-        self.host.apply(&changes, &NoKeys)
+        self.host.apply(&changes, self.keys.as_ref())
     }
 
     /// Brings the host to `want` and insists that it reads back so.
@@ -92,6 +113,16 @@ pub(crate) fn sh(line: &str) -> String {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{line}: {said}");
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// Insists that what is shown is what was shown before; names the lines that came or went.
+pub(crate) fn assert_same(before: &str, after: &str) {
+    let only = |a: &str, b: &str| -> Vec<String> {
+        let known: BTreeSet<_> = b.lines().collect();
+        a.lines().filter(|line| !known.contains(line)).map(str::to_owned).collect()
+    };
+    let nothing = Vec::<String>::new();
+    assert_eq!((only(before, after), only(after, before)), (nothing.clone(), nothing));
 }
 
 pub(crate) fn vx() -> LinkName {

@@ -6,7 +6,7 @@ use ipnetwork::IpNetwork;
 use crate::device::{Device, Keyed, LinkState};
 use crate::endpoint::{Endpoint, Outgoing};
 use crate::gate::Gate;
-use crate::key::{PresharedKey, PrivateKey, PublicKey};
+use crate::key::{PrivateKey, PublicKey};
 use crate::noise::Identity;
 use crate::uapi::{PrefixChange, SetDevice, SetPeer};
 use crate::uptime::Uptime;
@@ -86,14 +86,6 @@ impl Device {
             if was_off && seconds > 0 && self.link == LinkState::Up {
                 lane.keep_alive(now, out);
             }
-        }
-    }
-
-    fn set_preshared_key(&mut self, key: PublicKey, psk: Option<PresharedKey>, now: Uptime) {
-        let Some(member) = self.members.get_mut(&key) else { return };
-        if member.psk != psk {
-            member.psk = psk;
-            self.rekey_member(key, now);
         }
     }
 

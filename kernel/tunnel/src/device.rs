@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::endpoint::Outgoing;
 use crate::gate::Gate;
 use crate::key::{PresharedKey, PrivateKey, PublicKey};
-use crate::lane::Lane;
+use crate::lane::{Lane, Replaced};
 use crate::noise::Identity;
 use crate::peer::Peer;
 use crate::seed::Seed;
@@ -38,6 +38,8 @@ pub(crate) struct Keyed {
 pub(crate) struct Member {
     pub(crate) peer: Arc<Peer>,
     pub(crate) index: u32,
+    /// That of the sessions with the pre-shared key before.
+    pub(crate) fading_index: Option<u32>,
     pub(crate) psk: Option<PresharedKey>,
     pub(crate) allowed: BTreeSet<IpNetwork>,
     pub(crate) accepted: BTreeSet<IpNetwork>,
@@ -111,6 +113,9 @@ impl Device {
         let mut table = Table::default();
         for member in self.members.values() {
             let slot = table.insert(Arc::clone(&member.peer), member.index);
+            if let Some(index) = member.fading_index {
+                table.insert_index(slot, index);
+            }
             for prefix in &member.allowed {
                 table.allow(slot, *prefix);
             }
@@ -139,6 +144,7 @@ impl Device {
         self.members.entry(key).or_insert_with(|| Member {
             peer: Arc::new(Peer::new(key, lane)),
             index,
+            fading_index: None,
             psk: None,
             allowed: BTreeSet::new(),
             accepted: BTreeSet::new(),
@@ -148,23 +154,50 @@ impl Device {
     pub(crate) fn remove_member(&mut self, key: &PublicKey) {
         if let Some(member) = self.members.remove(key) {
             self.indices.remove(&member.index);
+            member.fading_index.map(|index| self.indices.remove(&index));
             for prefix in &member.allowed {
                 self.owners.remove(prefix);
             }
         }
     }
 
-    /// Gives a peer fresh Noise state under a fresh index, after a key changed.
+    /// Gives a peer fresh Noise state under a fresh index, after our private key changed.
     pub(crate) fn rekey_member(&mut self, key: PublicKey, now: Uptime) {
         let index = self.take_index(key);
         let Some(member) = self.members.get_mut(&key) else { return };
         self.indices.remove(&member.index);
+        member.fading_index.take().map(|index| self.indices.remove(&index));
         member.index = index;
         let noise = self
             .keyed
             .as_ref()
             .and_then(|keyed| keyed.identity.noise(key, member.psk.as_ref(), index));
         member.peer.lane().rekey(noise, now);
+    }
+
+    /// Changes a peer's pre-shared key; the session there is goes on until there is a new one.
+    pub(crate) fn set_preshared_key(
+        &mut self,
+        key: PublicKey,
+        psk: Option<PresharedKey>,
+        now: Uptime,
+    ) {
+        if self.members.get(&key).is_none_or(|member| member.psk == psk) {
+            return;
+        }
+        let index = self.take_index(key);
+        let Some(member) = self.members.get_mut(&key) else { return };
+        let before = std::mem::replace(&mut member.index, index);
+        member.psk = psk;
+        let noise = self
+            .keyed
+            .as_ref()
+            .and_then(|keyed| keyed.identity.noise(key, member.psk.as_ref(), index));
+        let freed = match member.peer.lane().replace_psk(noise, now) {
+            Replaced::Fading => member.fading_index.replace(before),
+            Replaced::Unused => Some(before),
+        };
+        freed.map(|index| self.indices.remove(&index));
     }
 
     /// Takes an unpredictable 24-bit index that no peer has.

@@ -45,14 +45,36 @@ pub enum SessionNews {
     Confirmed,
 }
 
+/// What became of the Noise state before a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replaced {
+    /// Its session goes on under its index.
+    Fading,
+    /// It had none, and is gone.
+    Unused,
+}
+
 /// One peer's changing state; lives behind the peer's lock.
 pub struct Lane {
     noise: Option<Noise>,
+    fading: Option<Noise>,
     endpoint: Option<Endpoint>,
     timers: Timers,
     traffic: Traffic,
     unconfirmed: Option<u32>,
     last_initiation: Option<Uptime>,
+    switch: Switch,
+}
+
+/// Whether the sessions of another pre-shared key still have to take over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Switch {
+    /// The handshake for it has to be started; what is sent uses the old session.
+    Wanted,
+    /// The handshake was started; what is sent uses the old session.
+    Started,
+    /// What is sent uses the new session.
+    Done,
 }
 
 impl Lane {
@@ -61,17 +83,45 @@ impl Lane {
     pub fn new(noise: Option<Noise>, spread: Seed, now: Uptime) -> Self {
         Self {
             noise,
+            fading: None,
             endpoint: None,
             timers: Timers::new(spread, now),
             traffic: Traffic::default(),
             unconfirmed: None,
             last_initiation: None,
+            switch: Switch::Done,
+        }
+    }
+
+    /// Takes up another pre-shared key. The session there is goes on, both ways, until both ends
+    /// have made one with the new key; a handshake for that is started by the next [`Lane::tick`].
+    pub fn replace_psk(&mut self, noise: Option<Noise>, now: Uptime) -> Replaced {
+        let old = std::mem::replace(&mut self.noise, noise);
+        self.unconfirmed = None;
+        self.last_initiation = None;
+        match old.filter(Noise::has_session) {
+            Some(old) => {
+                self.fading = Some(old);
+                self.timers.demanded(now);
+                self.switch = Switch::Wanted;
+                Replaced::Fading
+            }
+            None if self.fading.is_none() => {
+                self.timers.reset(now);
+                Replaced::Unused
+            }
+            None => {
+                self.switch = Switch::Wanted;
+                Replaced::Unused
+            }
         }
     }
 
     /// Starts over with other keys; endpoint, keepalive and counters stay.
     pub fn rekey(&mut self, noise: Option<Noise>, now: Uptime) {
         self.noise = noise;
+        self.fading = None;
+        self.switch = Switch::Done;
         self.unconfirmed = None;
         self.last_initiation = None;
         self.timers.reset(now);
@@ -117,7 +167,11 @@ impl Lane {
         if self.endpoint.is_none() {
             return Sealed::Refused(Refusal::NoEndpoint);
         }
-        let Some(noise) = &mut self.noise else {
+        let old = self.fading.as_mut().filter(|_| self.switch != Switch::Done);
+        if old.is_some() {
+            self.timers.demanded(now);
+        }
+        let Some(noise) = old.or(self.noise.as_mut()) else {
             return Sealed::Refused(Refusal::UnknownPeer);
         };
         let mut sealed = noise.encrypt(plaintext, out);
@@ -154,14 +208,15 @@ impl Lane {
         from: Endpoint,
         now: Uptime,
     ) -> Result<Opened, Refusal> {
-        let noise = self.noise.as_mut().ok_or(Refusal::UnknownPeer)?;
+        let Some(Message::Data { receiver, .. }) = wire::parse(message) else {
+            return Err(Refusal::Malformed);
+        };
+        let old = self.fading.as_mut().filter(|noise| noise.has_receiver(receiver));
+        let noise = old.or(self.noise.as_mut()).ok_or(Refusal::UnknownPeer)?;
         let packet = noise.decrypt(message, out)?;
         self.received(message.len(), from, now);
         let mut session = SessionNews::Same;
-        if let (Some(waiting), Some(Message::Data { receiver, .. })) =
-            (self.unconfirmed, wire::parse(message))
-            && waiting == receiver
-        {
+        if self.unconfirmed == Some(receiver) {
             self.unconfirmed = None;
             self.session_confirmed(now);
             session = SessionNews::Confirmed;
@@ -279,6 +334,7 @@ impl Lane {
                 Tick::Expired => {}
             }
         }
+        self.fade(now, out);
         if self.timers.take_overdue(now) {
             self.initiate(now, out);
         }
@@ -307,6 +363,23 @@ impl Lane {
         }
     }
 
+    /// Lets the sessions of an old pre-shared key run out, and starts those of the new one.
+    fn fade(&mut self, now: Uptime, out: &mut Vec<Outgoing>) {
+        if self.switch == Switch::Wanted {
+            self.switch = Switch::Started;
+            self.initiate(now, out);
+        }
+        let mut scratch = [0; wire::SCRATCH_LEN];
+        if let Some(old) = &mut self.fading {
+            // What its timers ask for is the business of the new sessions.
+            let _ = old.tick(&mut scratch);
+            if !old.has_session() {
+                self.fading = None;
+                self.switch = Switch::Done;
+            }
+        }
+    }
+
     fn received(&mut self, len: usize, from: Endpoint, now: Uptime) {
         self.traffic.rx_bytes += len as u64;
         self.timers.received(now);
@@ -316,6 +389,7 @@ impl Lane {
     }
 
     fn session_confirmed(&mut self, now: Uptime) {
+        self.switch = Switch::Done;
         self.traffic.last_handshake = Some(now);
         self.timers.established(now);
     }

@@ -72,7 +72,7 @@ impl Identity {
         let limiter = Some(Arc::clone(&self.unlimited));
         // Persistent keepalives are ours (`timers`): boringtun's fire however busy the lane is.
         let tunn = Tunn::new(self.secret.clone(), point, psk, None, index, limiter);
-        Some(Noise { tunn: Box::new(tunn) })
+        Some(Noise { tunn: Box::new(tunn), index })
     }
 }
 
@@ -149,9 +149,16 @@ pub struct Plain {
 /// The handshake and the sessions with one peer.
 pub struct Noise {
     tunn: Box<Tunn>,
+    index: u32,
 }
 
 impl Noise {
+    /// Whether a message with this receiver index is for these sessions.
+    #[must_use]
+    pub const fn has_receiver(&self, receiver: u32) -> bool {
+        receiver >> 8 == self.index
+    }
+
     /// Whether there is a session to send with.
     #[must_use]
     pub fn has_session(&self) -> bool {

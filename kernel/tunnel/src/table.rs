@@ -39,6 +39,11 @@ impl Table {
         slot
     }
 
+    /// Adds a further 24-bit index of a peer.
+    pub fn insert_index(&mut self, slot: Slot, index: u32) {
+        self.slots.insert(index, slot);
+    }
+
     /// Makes a peer the owner of a prefix, both ways.
     pub fn allow(&mut self, slot: Slot, prefix: IpNetwork) {
         match prefix {

@@ -160,6 +160,46 @@ fn the_wrong_pre_shared_key_makes_no_session() {
     assert_eq!(b.inbox.len(), 1);
 }
 
+/// What a host's timers send at this moment.
+fn ticked(host: &mut Host) -> Vec<sealane_tunnel::endpoint::Outgoing> {
+    host.wait(1000);
+    let mut out = Vec::new();
+    host.device.tick(host.now, &mut out);
+    out
+}
+
+#[test]
+fn changing_the_pre_shared_key_at_both_ends_loses_no_packet() {
+    let (mut a, mut b) = connected();
+    let keys = [b.public.to_hex(), a.public.to_hex()];
+    let mut sent = 0;
+    let mut exchange = |a: &mut Host, b: &mut Host| {
+        let there = a.send(&udp("10.1.0.1", "10.2.0.1", b"there"));
+        deliver(a, b, there);
+        let back = b.send(&udp("10.2.0.1", "10.1.0.1", b"back"));
+        deliver(b, a, back);
+        sent += 1;
+        assert_eq!((a.inbox.len(), b.inbox.len()), (sent, sent), "{:?}", a.refusals);
+    };
+    a.set(&format!("public_key={}\npreshared_key={}\n", keys[0], "33".repeat(32)));
+    exchange(&mut a, &mut b);
+    // Once more, before there was a session with the first.
+    a.set(&format!("public_key={}\npreshared_key={}\n", keys[0], "44".repeat(32)));
+    exchange(&mut a, &mut b);
+    a.set(&format!("public_key={}\npreshared_key={}\n", keys[0], "33".repeat(32)));
+    let too_early = ticked(&mut a);
+    assert_eq!(too_early[0].datagram.len(), wire::INITIATION_LEN);
+    deliver(&mut a, &mut b, too_early);
+    exchange(&mut a, &mut b);
+    b.set(&format!("public_key={}\npreshared_key={}\n", keys[1], "33".repeat(32)));
+    exchange(&mut a, &mut b);
+    let handshake = ticked(&mut b);
+    deliver(&mut b, &mut a, handshake);
+    exchange(&mut a, &mut b);
+    let text = a.answer_to_get();
+    assert!(text.contains("last_handshake_time_sec=1700000002"), "a new session: {text}");
+}
+
 #[test]
 fn setting_the_same_keys_again_keeps_the_session() {
     let (mut a, mut b) = connected();

@@ -1,6 +1,6 @@
 //! Changing what is held, after every step of verification agreed: believing, dropping, expiring.
 
-use super::{Receiver, Sweep};
+use super::{Case, Receiver, Sweep};
 use crate::advertisement::State;
 use crate::clusterset::ClusterSet;
 use crate::held::{HeldGateway, Position};
@@ -117,10 +117,10 @@ impl Receiver {
             .filter(|(id, _)| !self.believed.contains_key(*id))
             .filter_map(|(id, held)| Some((id.clone(), held.spec.clone()?)))
             .collect();
+        let case = Case { now, facts, contested: &BTreeSet::new(), source: Source::Disk };
         for (id, spec) in held {
-            let judged = envelope::open(&id.to_string(), &spec).and_then(|envelope| {
-                self.judge(now, facts, &BTreeSet::new(), &envelope, Source::Disk)
-            });
+            let judged = envelope::open(&id.to_string(), &spec)
+                .and_then(|envelope| self.judge(case, &envelope));
             match judged {
                 Ok(Judged::Newer(sound)) => {
                     let keys = sound.believed.tunnels.iter().map(|tunnel| tunnel.key.wireguard());
@@ -170,8 +170,7 @@ impl Receiver {
         surplus
     }
 
-    /// Drops gateways that a certificate of the same identity revoked. The one that brought the
-    /// revocation stays: it is judged by it from the next object on.
+    /// Drops other gateways that a certificate of the same identity revoked.
     fn drop_revoked(&mut self, bringer: &GatewayId) -> Vec<Dropped> {
         let revoked: Vec<GatewayId> = self
             .believed

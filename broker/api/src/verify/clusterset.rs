@@ -1,8 +1,7 @@
 //! TRUST.md 4.1, steps 1 to 7: is this list the one to believe?
 
-use crate::clusterset::{
-    self, ClusterSet, ClusterSetPayload, ListPosition, MAX_LINKS, RootLinkPayload,
-};
+use crate::clusterset::{self, ClusterSet, ListPosition, MAX_LINKS};
+use crate::clusterset_payload::{ClusterSetPayload, RootLinkPayload};
 use crate::keys::{self, VerifyKey};
 use crate::kinds::ClusterSetSpec;
 use crate::names::ClusterSetId;

@@ -57,7 +57,7 @@ pub fn identity(
     };
     let is_too_late = context.list.is_expired(context.now)
         && (context.list.on_expiry == OnExpiry::Drop || !context.held.believed.contains(member));
-    if context.source == Source::Offered && is_too_late {
+    if context.source == Source::Offered && is_too_late && !context.is_own(member) {
         return Err(Reason::ClusterSetExpired.into());
     }
     Ok(identity)
@@ -109,14 +109,13 @@ fn enrolled(
         .map_err(|_| Reason::WeakKey.about("identity of an enrolment"))?;
     match context.held.enrolled.get(&join.key) {
         Some(held) if *held != key => {
-            let fingerprint = held.fingerprint();
-            return Err(Reason::EnrolmentConflict.about(format!("believed is {fingerprint}")));
+            Err(Reason::EnrolmentConflict.about(format!("believed is {}", held.fingerprint())))
         }
         None if context.contested.contains(&join.key) => {
-            return Err(Reason::EnrolmentConflict.about("two at once, neither is believed"));
+            Err(Reason::EnrolmentConflict.about("two at once, neither is believed"))
         }
-        None if context.now > join.before => {
-            return Err(Reason::EnrolmentExpired.about(member.to_string()));
+        None if context.now > join.before && !context.is_own(member) => {
+            Err(Reason::EnrolmentExpired.about(member.to_string()))
         }
         _ => Ok(Identity { key, join: Some(join.key) }),
     }

@@ -59,7 +59,7 @@ pub fn judge(
         generation: certified.cert.generation,
         sequence: payload.sequence,
     };
-    if id.member == context.facts.own.member {
+    if context.is_own(&id.member) {
         return own(context, id, &certified).map(|()| Judged::Own(position));
     }
     let digest = envelope.signed.digest();
@@ -76,7 +76,7 @@ pub fn judge(
     if is_offered {
         unused(context, id, &payload, &tunnels, in_use)?;
         room(context, id, entry.gateways, &payload)?;
-        revocable(context.held, &position, &certified.cert.revoked)?;
+        revocable(context.held, id, &position, &certified.cert.revoked)?;
     }
     let believed = Believed {
         identity,
@@ -124,8 +124,19 @@ fn room(
     if is_full { Err(Reason::TooManyGateways.about(format!("{most} granted"))) } else { Ok(()) }
 }
 
-/// A member may not grow this host's memory by revoking ever new names.
-fn revocable(held: &Held, position: &Position, revoked: &[Revocation]) -> Result<(), Rejected> {
+/// A certificate may not revoke itself, nor grow this host's memory by ever new names.
+fn revocable(
+    held: &Held,
+    id: &GatewayId,
+    position: &Position,
+    revoked: &[Revocation],
+) -> Result<(), Rejected> {
+    let kills = |revocation: &Revocation| {
+        revocation.gateway == id.gateway && position.generation < revocation.below
+    };
+    if revoked.iter().any(kills) {
+        return Err(Reason::GatewayRevoked.about("by its own certificate"));
+    }
     let names = held.below.get(&position.identity);
     let known = names.map_or(0, std::collections::BTreeMap::len);
     let is_new = |revocation: &&Revocation| {

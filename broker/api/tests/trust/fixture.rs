@@ -18,40 +18,40 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use zeroize::Zeroizing;
 
-pub const NOW: UnixTime = UnixTime(1_800_000_000);
-pub const ROOT: u8 = 1;
-pub const RECOVERY: u8 = 2;
+pub(crate) const NOW: UnixTime = UnixTime(1_800_000_000);
+pub(crate) const ROOT: u8 = 1;
+pub(crate) const RECOVERY: u8 = 2;
 
-pub fn seed(byte: u8) -> SigningSeed {
+pub(crate) fn seed(byte: u8) -> SigningSeed {
     SigningSeed::from_bytes(Zeroizing::new([byte; 32]))
 }
 
-pub fn tunnel_seed(byte: u8) -> TunnelSeed {
+pub(crate) fn tunnel_seed(byte: u8) -> TunnelSeed {
     TunnelSeed::from_bytes(Zeroizing::new([byte; 32]))
 }
 
-pub fn pair(byte: u8) -> PairSecret {
+pub(crate) fn pair(byte: u8) -> PairSecret {
     PairSecret::from_bytes(Zeroizing::new([byte; 32]))
 }
 
-pub fn b64(bytes: impl AsRef<[u8]>) -> String {
+pub(crate) fn b64(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-pub fn genesis() -> Genesis {
+pub(crate) fn genesis() -> Genesis {
     Genesis { root: seed(ROOT).public().to_string(), recovery: seed(RECOVERY).public().to_string() }
 }
 
-pub fn clusterset_id() -> ClusterSetId {
+pub(crate) fn clusterset_id() -> ClusterSetId {
     ClusterSetId::of_genesis(&seed(ROOT).public(), &seed(RECOVERY).public())
 }
 
-pub fn member(name: &str) -> ClusterId {
+pub(crate) fn member(name: &str) -> ClusterId {
     ClusterId::parse(name).unwrap()
 }
 
 /// The seed of a member's identity key; its join key is one more.
-pub fn identity_of(name: &str) -> u8 {
+pub(crate) fn identity_of(name: &str) -> u8 {
     match name {
         "a" => 0xa0,
         "b" => 0xb0,
@@ -61,7 +61,7 @@ pub fn identity_of(name: &str) -> u8 {
 }
 
 /// Networks of member number n: 10.n.0.0/16 and fd00:n::/32.
-pub fn grant_of(name: &str) -> Vec<Cidr> {
+pub(crate) fn grant_of(name: &str) -> Vec<Cidr> {
     let number = match name {
         "a" => 1,
         "b" => 2,
@@ -73,7 +73,7 @@ pub fn grant_of(name: &str) -> Vec<Cidr> {
         .to_vec()
 }
 
-pub fn list() -> ClusterSet {
+pub(crate) fn list() -> ClusterSet {
     let entry = |name: &str| {
         let keys = vec![seed(identity_of(name)).public()];
         (member(name), MemberEntry { keys, ..MemberEntry::granting(grant_of(name)) })
@@ -90,11 +90,11 @@ pub fn list() -> ClusterSet {
     }
 }
 
-pub fn signed_list(list: &ClusterSet) -> ClusterSetSpec {
+pub(crate) fn signed_list(list: &ClusterSet) -> ClusterSetSpec {
     sign::clusterset(&seed(ROOT), genesis(), Vec::new(), list)
 }
 
-pub fn facts() -> LocalFacts {
+pub(crate) fn facts() -> LocalFacts {
     let mut facts = LocalFacts::named(GatewayId::parse("me.host").unwrap());
     facts.gateway_key = Some(seed(0xd2).public());
     facts.identity = Some(seed(0xd0).public());
@@ -104,18 +104,18 @@ pub fn facts() -> LocalFacts {
 
 /// An Advertisement in the making: edit the JSON, then sign it.
 #[derive(Clone)]
-pub struct Ad {
-    pub name: String,
-    pub identity: u8,
-    pub key: u8,
-    pub cert: Value,
-    pub payload: Value,
-    pub enrolment: Option<Signed>,
+pub(crate) struct Ad {
+    pub(crate) name: String,
+    pub(crate) identity: u8,
+    pub(crate) key: u8,
+    pub(crate) cert: Value,
+    pub(crate) payload: Value,
+    pub(crate) enrolment: Option<Signed>,
 }
 
 impl Ad {
     /// The valid advertisement of a gateway; `number` makes its keys differ from the others'.
-    pub fn of(name: &str, gateway: &str, number: u8) -> Self {
+    pub(crate) fn of(name: &str, gateway: &str, number: u8) -> Self {
         let identity = identity_of(name);
         let key = identity + 2 * number;
         let mut ad = Self {
@@ -142,20 +142,20 @@ impl Ad {
         ad
     }
 
-    pub fn b_g1() -> Self {
+    pub(crate) fn b_g1() -> Self {
         Self::of("b", "g1", 1)
     }
 
-    pub fn b_g2() -> Self {
+    pub(crate) fn b_g2() -> Self {
         Self::of("b", "g2", 2)
     }
 
-    pub fn c_g1() -> Self {
+    pub(crate) fn c_g1() -> Self {
         Self::of("c", "g1", 1)
     }
 
     /// A tunnel entry of this gateway, proved by the tunnel key of that seed.
-    pub fn tunnel(&self, tunnel: u8, slot: u64) -> Value {
+    pub(crate) fn tunnel(&self, tunnel: u8, slot: u64) -> Value {
         let pair = pair(tunnel).public();
         let proof = self.proof(tunnel, pair.as_bytes());
         json!({
@@ -165,7 +165,7 @@ impl Ad {
         })
     }
 
-    pub fn proof(&self, tunnel: u8, pair: &[u8; 32]) -> String {
+    pub(crate) fn proof(&self, tunnel: u8, pair: &[u8; 32]) -> String {
         let owner = GatewayId::parse(&self.name).unwrap();
         let message = sealane_api::advertisement::proof_message(
             &clusterset_id(),
@@ -176,36 +176,36 @@ impl Ad {
         b64(tunnel_seed(tunnel).sign(&message))
     }
 
-    pub fn generation(mut self, generation: u64) -> Self {
+    pub(crate) fn generation(mut self, generation: u64) -> Self {
         self.cert["generation"] = json!(generation);
         self
     }
 
-    pub fn sequence(mut self, sequence: u64) -> Self {
+    pub(crate) fn sequence(mut self, sequence: u64) -> Self {
         self.payload["sequence"] = json!(sequence);
         self
     }
 
-    pub fn pods(mut self, pods: &[&str]) -> Self {
+    pub(crate) fn pods(mut self, pods: &[&str]) -> Self {
         self.payload["networks"]["pods"] = json!(pods);
         self
     }
 
-    pub fn edit(mut self, edit: impl FnOnce(&mut Value)) -> Self {
+    pub(crate) fn edit(mut self, edit: impl FnOnce(&mut Value)) -> Self {
         edit(&mut self.payload);
         self
     }
 
-    pub fn edit_cert(mut self, edit: impl FnOnce(&mut Value)) -> Self {
+    pub(crate) fn edit_cert(mut self, edit: impl FnOnce(&mut Value)) -> Self {
         edit(&mut self.cert);
         self
     }
 
-    pub fn cert_bytes(&self) -> Vec<u8> {
+    pub(crate) fn cert_bytes(&self) -> Vec<u8> {
         self.cert.to_string().into_bytes()
     }
 
-    pub fn payload_bytes(&self) -> Vec<u8> {
+    pub(crate) fn payload_bytes(&self) -> Vec<u8> {
         let mut payload = self.payload.clone();
         if payload.get("cert").is_none() {
             payload["cert"] = json!(b64(Sha256::digest(self.cert_bytes())));
@@ -213,12 +213,12 @@ impl Ad {
         payload.to_string().into_bytes()
     }
 
-    pub fn spec(&self) -> AdvertisementSpec {
+    pub(crate) fn spec(&self) -> AdvertisementSpec {
         self.spec_of(&self.payload_bytes())
     }
 
     /// The envelope around any bytes, signed as an advertisement of this gateway.
-    pub fn spec_of(&self, payload: &[u8]) -> AdvertisementSpec {
+    pub(crate) fn spec_of(&self, payload: &[u8]) -> AdvertisementSpec {
         let (member, gateway) = self.name.split_once('.').unwrap();
         AdvertisementSpec {
             member: member.to_owned(),
@@ -231,24 +231,24 @@ impl Ad {
     }
 }
 
-pub fn enrolment(join: u8, name: &str, identity: u8) -> Signed {
+pub(crate) fn enrolment(join: u8, name: &str, identity: u8) -> Signed {
     sign::enrolment(&seed(join), &clusterset_id(), &member(name), &seed(identity).public())
 }
 
 /// A host of member `me` at a moment.
-pub struct Host {
-    pub receiver: Receiver,
-    pub facts: LocalFacts,
-    pub now: UnixTime,
+pub(crate) struct Host {
+    pub(crate) receiver: Receiver,
+    pub(crate) facts: LocalFacts,
+    pub(crate) now: UnixTime,
 }
 
 impl Host {
     /// Believes the fixture's list and nothing else.
-    pub fn fresh() -> Self {
+    pub(crate) fn fresh() -> Self {
         Self::with(&list())
     }
 
-    pub fn with(list: &ClusterSet) -> Self {
+    pub(crate) fn with(list: &ClusterSet) -> Self {
         let receiver = Receiver::new(clusterset_id(), ListPosition::default());
         let mut host = Self { receiver, facts: facts(), now: NOW };
         host.accept_list(&signed_list(list));
@@ -256,7 +256,7 @@ impl Host {
     }
 
     /// Believes the list, b.g1, b.g2 and c.g1.
-    pub fn settled() -> Self {
+    pub(crate) fn settled() -> Self {
         let mut host = Self::fresh();
         for ad in [Ad::b_g1(), Ad::b_g2(), Ad::c_g1()] {
             host.accept(&ad);
@@ -264,7 +264,7 @@ impl Host {
         host
     }
 
-    pub fn offer_spec(&mut self, name: &str, spec: &AdvertisementSpec) -> Verdict {
+    pub(crate) fn offer_spec(&mut self, name: &str, spec: &AdvertisementSpec) -> Verdict {
         let before = serde_json::to_vec(self.receiver.held()).unwrap();
         let seen = self.remotes();
         let verdict =
@@ -273,11 +273,11 @@ impl Host {
         verdict
     }
 
-    pub fn offer(&mut self, ad: &Ad) -> Verdict {
+    pub(crate) fn offer(&mut self, ad: &Ad) -> Verdict {
         self.offer_spec(&ad.name, &ad.spec())
     }
 
-    pub fn offer_list(&mut self, spec: &ClusterSetSpec) -> Verdict {
+    pub(crate) fn offer_list(&mut self, spec: &ClusterSetSpec) -> Verdict {
         let before = serde_json::to_vec(self.receiver.held()).unwrap();
         let seen = self.remotes();
         let verdict = self.receiver.accept_clusterset(self.now, &self.facts, spec);
@@ -293,49 +293,49 @@ impl Host {
         }
     }
 
-    pub fn accept(&mut self, ad: &Ad) -> (Vec<Warning>, Vec<Dropped>) {
+    pub(crate) fn accept(&mut self, ad: &Ad) -> (Vec<Warning>, Vec<Dropped>) {
         match self.offer(ad) {
             Verdict::Accepted { warnings, dropped } => (warnings, dropped),
             other => panic!("{} was not accepted: {other:?}", ad.name),
         }
     }
 
-    pub fn accept_list(&mut self, spec: &ClusterSetSpec) -> Vec<Dropped> {
+    pub(crate) fn accept_list(&mut self, spec: &ClusterSetSpec) -> Vec<Dropped> {
         match self.offer_list(spec) {
             Verdict::Accepted { dropped, .. } => dropped,
             other => panic!("the list was not accepted: {other:?}"),
         }
     }
 
-    pub fn reject(&mut self, ad: &Ad, reason: Reason) {
+    pub(crate) fn reject(&mut self, ad: &Ad, reason: Reason) {
         self.reject_spec(&ad.name, &ad.spec(), reason);
     }
 
-    pub fn reject_spec(&mut self, name: &str, spec: &AdvertisementSpec, reason: Reason) {
+    pub(crate) fn reject_spec(&mut self, name: &str, spec: &AdvertisementSpec, reason: Reason) {
         let verdict = self.offer_spec(name, spec);
         assert_eq!(reason_of(&verdict), Some(reason), "{name}: {verdict:?}");
     }
 
-    pub fn reject_list(&mut self, spec: &ClusterSetSpec, reason: Reason) {
+    pub(crate) fn reject_list(&mut self, spec: &ClusterSetSpec, reason: Reason) {
         let verdict = self.offer_list(spec);
         assert_eq!(reason_of(&verdict), Some(reason), "{verdict:?}");
     }
 
-    pub fn remotes(&self) -> Vec<RemoteGateway> {
+    pub(crate) fn remotes(&self) -> Vec<RemoteGateway> {
         self.receiver.remotes(self.now, &self.facts)
     }
 
-    pub fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         self.remotes().iter().map(|remote| remote.id.to_string()).collect()
     }
 
-    pub fn remote(&self, name: &str) -> RemoteGateway {
+    pub(crate) fn remote(&self, name: &str) -> RemoteGateway {
         let found = self.remotes().into_iter().find(|remote| remote.id.to_string() == name);
         found.unwrap_or_else(|| panic!("no {name} among {:?}", self.names()))
     }
 }
 
-pub fn reason_of(verdict: &Verdict) -> Option<Reason> {
+pub(crate) fn reason_of(verdict: &Verdict) -> Option<Reason> {
     match verdict {
         Verdict::Rejected(rejected) => Some(rejected.reason),
         _ => None,
@@ -343,22 +343,22 @@ pub fn reason_of(verdict: &Verdict) -> Option<Reason> {
 }
 
 /// The payload of a list as JSON, for changes that no typed list can express.
-pub fn list_json(list: &ClusterSet) -> Value {
+pub(crate) fn list_json(list: &ClusterSet) -> Value {
     let bytes = STANDARD.decode(signed_list(list).signed.payload).unwrap();
     serde_json::from_slice(&bytes).unwrap()
 }
 
-pub fn signed_json(payload: &Value) -> ClusterSetSpec {
+pub(crate) fn signed_json(payload: &Value) -> ClusterSetSpec {
     signed_list_bytes(payload.to_string().as_bytes())
 }
 
-pub fn signed_list_bytes(payload: &[u8]) -> ClusterSetSpec {
+pub(crate) fn signed_list_bytes(payload: &[u8]) -> ClusterSetSpec {
     let signed = Signed::seal(&seed(ROOT), Statement::ClusterSet, payload);
     ClusterSetSpec { signed, genesis: genesis(), links: Vec::new(), view: None }
 }
 
 /// The next version of the fixture's list, changed.
-pub fn next_list(change: impl FnOnce(&mut ClusterSet)) -> ClusterSetSpec {
+pub(crate) fn next_list(change: impl FnOnce(&mut ClusterSet)) -> ClusterSetSpec {
     let mut list = list();
     list.position.version += 1;
     change(&mut list);

@@ -1,1 +1,219 @@
-//! x
+//! Section 11, properties: order does not matter, refusals leave no trace, nothing panics.
+
+use crate::fixture::*;
+use proptest::prelude::*;
+use sealane_api::cidr::{Cidr, Ownership};
+use sealane_api::names::{ClusterId, GatewayName};
+use sealane_api::reason::Reason;
+use sealane_api::receiver::Verdict;
+use sealane_api::token::Token;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// Something valid that a broker may show at any time, any number of times.
+#[derive(Clone, Debug)]
+enum Shown {
+    Ad(usize),
+    List(usize),
+}
+
+fn ads() -> Vec<Ad> {
+    let revoking = Ad::b_g2().generation(300).edit_cert(|cert| {
+        cert["revoked"] = json!([{"gateway": "g1", "below": 150}]);
+    });
+    let withdrawn = Ad::c_g1().sequence(9).edit(|payload| {
+        payload["state"] = json!("withdrawn");
+        payload["tunnels"] = json!([]);
+    });
+    vec![
+        Ad::b_g1(),
+        Ad::b_g1().sequence(8).pods(&["10.2.1.0/24"]),
+        Ad::b_g1().generation(160).sequence(1).pods(&["10.2.2.0/24"]),
+        Ad::b_g2(),
+        revoking,
+        Ad::c_g1(),
+        withdrawn,
+        Ad::of("a", "g1", 1),
+    ]
+}
+
+fn lists() -> Vec<sealane_api::kinds::ClusterSetSpec> {
+    vec![
+        next_list(|_| {}),
+        next_list(|list| {
+            list.position.version += 1;
+            list.members.remove(&member("a"));
+        }),
+    ]
+}
+
+/// Shows everything until nothing changes, as relists do; returns what is believed in the end.
+fn settle(order: &[Shown]) -> (Vec<sealane_api::remote::RemoteGateway>, u64) {
+    let (ads, lists) = (ads(), lists());
+    let mut host = Host::fresh();
+    for _ in 0..3 {
+        for shown in order {
+            match shown {
+                Shown::Ad(at) => drop(host.offer(&ads[*at])),
+                Shown::List(at) => drop(host.offer_list(&lists[*at])),
+            }
+        }
+    }
+    (host.remotes(), host.receiver.clusterset().unwrap().position.version)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_end_does_not_depend_on_the_order_of_valid_inputs(
+        order in Just(
+            (0..ads().len()).map(Shown::Ad).chain((0..lists().len()).map(Shown::List)).collect::<Vec<_>>()
+        ).prop_shuffle()
+    ) {
+        let sorted: Vec<Shown> =
+            (0..ads().len()).map(Shown::Ad).chain((0..lists().len()).map(Shown::List)).collect();
+        let (believed, version) = settle(&order);
+        prop_assert_eq!(&(believed.clone(), version), &settle(&sorted));
+        let names: Vec<String> = believed.iter().map(|remote| remote.id.to_string()).collect();
+        prop_assert_eq!(names, ["b.g1", "b.g2"]);
+    }
+
+    #[test]
+    fn mutated_envelopes_never_panic_and_never_change_what_is_held(
+        at in any::<prop::sample::Index>(), byte in any::<u8>(), part in 0..4_usize
+    ) {
+        let mut host = Host::settled();
+        let mut spec = Ad::b_g1().sequence(8).spec();
+        let text = match part {
+            0 => &mut spec.signed.payload,
+            1 => &mut spec.signed.signature,
+            2 => &mut spec.cert.payload,
+            _ => &mut spec.cert.signature,
+        };
+        let mut bytes = text.clone().into_bytes();
+        let at = at.index(bytes.len());
+        prop_assume!(bytes[at] != byte);
+        bytes[at] = byte;
+        *text = String::from_utf8_lossy(&bytes).into_owned();
+        // `Host` asserts that a refusal leaves everything as it was.
+        let verdict = host.offer_spec("b.g1", &spec);
+        prop_assert!(reason_of(&verdict).is_some(), "{verdict:?}");
+    }
+
+    #[test]
+    fn any_signed_bytes_are_judged_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let mut host = Host::settled();
+        let verdict = host.offer_spec("b.g1", &Ad::b_g1().spec_of(&bytes));
+        prop_assert!(reason_of(&verdict).is_some());
+        let verdict = host.offer_list(&signed_list_bytes(&bytes));
+        prop_assert!(reason_of(&verdict).is_some());
+    }
+
+    #[test]
+    fn any_single_field_of_any_type_is_judged_without_panic(
+        field in 0..12_usize, value in odd_value(), in_cert in any::<bool>()
+    ) {
+        let mut host = Host::settled();
+        let put = |target: &mut Value| {
+            let fields = target.as_object_mut().unwrap();
+            let name = fields.keys().nth(field % fields.len()).unwrap().clone();
+            fields.insert(name, value.clone());
+        };
+        let ad = Ad::b_g1().sequence(8);
+        let ad = if in_cert { ad.edit_cert(put) } else { ad.edit(put) };
+        host.offer(&ad);
+    }
+
+    #[test]
+    fn any_text_is_a_damaged_token(text in ".{0,200}") {
+        prop_assert!(Token::decode(&text).is_err());
+        let framed = format!("slj1.{text}.00000000");
+        prop_assert!(Token::decode(&framed).is_err());
+    }
+
+    #[test]
+    fn the_overlap_sweep_agrees_with_comparing_all_pairs(
+        networks in prop::collection::vec((any::<[u8; 2]>(), 8..=24_u8, 0..3_usize), 0..12)
+    ) {
+        let pairs: Vec<(Cidr, usize)> = networks
+            .iter()
+            .map(|([a, b], length, owner)| {
+                let address = std::net::Ipv4Addr::new(10, *a % 4, *b, 0).into();
+                (Cidr::covering(address, *length).unwrap(), *owner)
+            })
+            .collect();
+        let overlap = pairs.iter().enumerate().any(|(at, one)| {
+            pairs[..at].iter().any(|other| other.1 != one.1 && other.0.overlaps(&one.0))
+        });
+        prop_assert_eq!(Ownership::of(pairs).first_overlap().is_some(), overlap);
+    }
+
+    #[test]
+    fn names_read_back_as_written(text in "[a-z0-9.-]{0,70}") {
+        if let Ok(name) = ClusterId::parse(&text) {
+            prop_assert_eq!(name.as_str(), text.as_str());
+        }
+        if let Ok(name) = GatewayName::parse(&text) {
+            prop_assert_eq!(name.to_string(), text);
+        }
+    }
+}
+
+fn odd_value() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        ".{0,50}".prop_map(Value::from),
+        prop::collection::vec(any::<u8>(), 0..5).prop_map(Value::from),
+        Just(json!({"a": {"b": []}})),
+    ]
+}
+
+#[test]
+fn two_hosts_with_the_same_inputs_accept_the_same() {
+    let mut host = Host::settled();
+    let mut other = Host::settled();
+    let from_other_host = sealane_api::remote::LocalFacts {
+        own: sealane_api::names::GatewayId::parse("a.g1").unwrap(),
+        ..facts()
+    };
+    other.facts = from_other_host;
+    for ad in [Ad::b_g1().sequence(8), Ad::c_g1().pods(&["10.9.0.0/16"])] {
+        assert_eq!(host.offer(&ad), other.offer(&ad));
+    }
+    assert_eq!(host.receiver.held(), other.receiver.held());
+}
+
+#[test]
+fn every_reason_has_a_name_of_its_own_and_says_what_to_do() {
+    let names: BTreeSet<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+    assert_eq!(names.len(), Reason::ALL.len());
+    for reason in Reason::ALL {
+        let text = reason.to_string();
+        assert!(text.contains("; ") && !text.ends_with('.') && !text.contains('\n'), "{text}");
+        assert_eq!(format!("{reason:?}"), reason.as_str());
+    }
+}
+
+#[test]
+fn a_thousand_members_are_overlap_checked_and_judged_quickly_enough_to_relist() {
+    let mut big = list();
+    for number in 0..1_000_u32 {
+        let (high, low) = (number / 250 + 20, number % 250);
+        let cidrs = vec![Cidr::parse(&format!("10.{high}.{low}.0/24")).unwrap()];
+        let mut entry = sealane_api::clusterset::MemberEntry::granting(cidrs);
+        let mut bytes = [0x55; 32];
+        bytes[..4].copy_from_slice(&number.to_le_bytes());
+        let key = sealane_api::keys::SigningSeed::from_bytes(zeroize::Zeroizing::new(bytes));
+        entry.keys = vec![key.public()];
+        big.members.insert(ClusterId::parse(&format!("m{number}")).unwrap(), entry);
+    }
+    big.position.version = 6;
+    let mut host = Host::fresh();
+    let verdict = host.offer_list(&signed_list(&big));
+    assert!(matches!(verdict, Verdict::Accepted { .. }));
+    assert!(host.receiver.clusterset().unwrap().grants().first_overlap().is_none());
+}

@@ -1,1 +1,127 @@
-//! x
+//! Section 10, rows about order: replays, revocations, withdrawals and who speaks last.
+
+use crate::fixture::*;
+use sealane_api::reason::Reason;
+use sealane_api::receiver::Verdict;
+use serde_json::json;
+
+#[test]
+fn replay_same_and_older() {
+    let mut host = Host::settled();
+    assert_eq!(host.offer(&Ad::b_g1()), Verdict::Unchanged);
+    host.reject(&Ad::b_g1().sequence(6), Reason::SequenceRolledBack);
+    host.reject(&Ad::b_g1().generation(99).sequence(107), Reason::SequenceRolledBack);
+}
+
+#[test]
+fn seq_max() {
+    let mut host = Host::settled();
+    host.accept(&Ad::b_g1().sequence((1 << 53) - 1));
+    host.accept(&Ad::b_g1().generation(101).sequence(1));
+    assert_eq!(host.remote("b.g1").sequence, 1);
+}
+
+#[test]
+fn equivocation() {
+    let mut host = Host::settled();
+    host.reject(&Ad::b_g1().pods(&["10.2.0.0/24"]), Reason::Equivocation);
+}
+
+#[test]
+fn revoked_gateway() {
+    let mut host = Host::settled();
+    let revoking = Ad::b_g2().generation(300).edit_cert(|cert| {
+        cert["revoked"] = json!([{"gateway": "g1", "below": 250}]);
+    });
+    let (_, dropped) = host.accept(&revoking);
+    assert_eq!(dropped.len(), 1);
+    assert_eq!(dropped[0].gateway.to_string(), "b.g1");
+    assert_eq!(dropped[0].rejected.reason, Reason::GatewayRevoked);
+    assert_eq!(host.names(), ["b.g2", "c.g1"]);
+    host.reject(&Ad::b_g1().sequence(50), Reason::GatewayRevoked);
+    host.accept(&Ad::b_g1().generation(301));
+    assert_eq!(host.names(), ["b.g1", "b.g2", "c.g1"]);
+}
+
+#[test]
+fn a_certificate_that_revokes_itself_is_dead() {
+    let mut host = Host::settled();
+    let suicide = Ad::b_g1().generation(300).edit_cert(|cert| {
+        cert["revoked"] = json!([{"gateway": "g1", "below": 301}]);
+    });
+    host.reject(&suicide, Reason::GatewayRevoked);
+    // Naming itself below its own generation is how a keeper tells of its past.
+    host.accept(&Ad::b_g1().generation(300).edit_cert(|cert| {
+        cert["revoked"] = json!([{"gateway": "g1", "below": 300}]);
+    }));
+}
+
+#[test]
+fn revoke_foreign() {
+    let mut host = Host::settled();
+    host.accept(&Ad::c_g1().generation(300).edit_cert(|cert| {
+        cert["revoked"] = json!([{"gateway": "g1", "below": 250}, {"gateway": "g2", "below": 250}]);
+    }));
+    host.accept(&Ad::b_g1().sequence(8));
+    assert_eq!(host.names(), ["b.g1", "b.g2", "c.g1"]);
+}
+
+#[test]
+fn a_withdrawal_ends_the_lane_and_its_past_cannot_come_back() {
+    let mut host = Host::settled();
+    let last_word = Ad::b_g1().sequence(8).edit(|payload| {
+        payload["state"] = json!("withdrawn");
+        payload["tunnels"] = json!([]);
+        payload["networks"] = json!({"pods": [], "services": [], "external": []});
+    });
+    host.accept(&last_word);
+    assert_eq!(host.names(), ["b.g2", "c.g1"]);
+    host.reject(&Ad::b_g1(), Reason::SequenceRolledBack);
+    assert_eq!(host.offer(&last_word), Verdict::Unchanged);
+    host.accept(&Ad::b_g1().generation(101));
+    assert_eq!(host.names(), ["b.g1", "b.g2", "c.g1"]);
+}
+
+#[test]
+fn the_identity_listed_first_wins() {
+    let two_keys = |first: u8, second: u8| {
+        next_list(|list| {
+            let keys = vec![seed(first).public(), seed(second).public()];
+            list.members.get_mut(&member("b")).unwrap().keys = keys;
+        })
+    };
+    let mut host = Host::settled();
+    host.accept_list(&two_keys(0xbe, 0xb0));
+    let renewed = Ad { identity: 0xbe, ..Ad::b_g1().generation(1) };
+    host.accept(&renewed);
+    host.reject(&Ad::b_g1().generation(900), Reason::Superseded);
+}
+
+#[test]
+fn seventeenth_gateway() {
+    let mut host = Host::fresh();
+    host.accept_list(&next_list(|list| {
+        list.members.get_mut(&member("b")).unwrap().gateways = 2;
+    }));
+    host.accept(&Ad::b_g1());
+    host.accept(&Ad::b_g2());
+    host.reject(&Ad::of("b", "g3", 3), Reason::TooManyGateways);
+    host.accept(&Ad::b_g2().sequence(8).edit(|payload| {
+        payload["state"] = json!("withdrawn");
+        payload["tunnels"] = json!([]);
+    }));
+    host.accept(&Ad::of("b", "g3", 3));
+}
+
+#[test]
+fn fewer_gateways_granted_ends_those_accepted_last() {
+    let mut host = Host::fresh();
+    host.accept(&Ad::b_g2());
+    host.now.0 += 10;
+    host.accept(&Ad::b_g1());
+    let dropped = host.accept_list(&next_list(|list| {
+        list.members.get_mut(&member("b")).unwrap().gateways = 1;
+    }));
+    assert_eq!(dropped[0].rejected.reason, Reason::TooManyGateways);
+    assert_eq!(host.names(), ["b.g2"]);
+}

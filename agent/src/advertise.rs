@@ -1,0 +1,269 @@
+//! Owns this gateway's own word: its certificate, the sequence, and the advertisement as last
+//! signed. Writes numbers to disk before it signs with them; does not talk to the broker.
+
+use std::net::SocketAddr;
+
+use sealane_api::advertisement::{Candidate, Networks, State};
+use sealane_api::cidr::{self, Cidr};
+use sealane_api::clusterset::ClusterSet;
+use sealane_api::keys::VerifyKey;
+use sealane_api::kinds::AdvertisementSpec;
+use sealane_api::names::{ClusterSetId, GatewayId};
+use sealane_api::reason::Rejected;
+use sealane_api::sign::{self, CertRequest, Draft, TunnelOwner, TunnelSettings};
+use sealane_api::signed::Signed;
+use sealane_api::time::{DAY_SECONDS, UnixTime};
+use sealane_broker::store::{Store, StoreError};
+use serde::{Deserialize, Serialize};
+
+use crate::keys::Keys;
+
+/// The file of numbers that must never go back.
+const FILE: &str = "gateway.json";
+/// An advertisement is signed anew after this long, though nothing changed.
+const RENEW_AFTER_SECONDS: u64 = 10 * DAY_SECONDS;
+/// A certificate is renewed when it has less than this left.
+const CERTIFICATE_LEFT_SECONDS: u64 = 30 * DAY_SECONDS;
+/// Most candidates an advertisement takes.
+const MOST_CANDIDATES: usize = 16;
+
+/// Numbers and certificate of this gateway.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Kept {
+    /// Generation of the last certificate.
+    generation: Option<u64>,
+    /// The certificate.
+    certificate: Option<Certificate>,
+    /// Sequence of the last advertisement under it.
+    sequence: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Certificate {
+    signed: Signed,
+    key: VerifyKey,
+    identity: VerifyKey,
+    expires: UnixTime,
+}
+
+/// What this gateway wants to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    /// Networks as configured.
+    pub networks: Networks<Cidr>,
+    /// Slot of the tunnel entry.
+    pub slot: u8,
+    /// Largest inner packet in bytes.
+    pub mtu: u16,
+    /// Addresses to be reached by, best first; those beyond the limit are left out.
+    pub candidates: Vec<Candidate>,
+}
+
+/// The author of this gateway's advertisement.
+pub struct Author {
+    id: ClusterSetId,
+    gateway: GatewayId,
+    store: Store,
+    kept: Kept,
+    last: Option<(Wish, UnixTime, AdvertisementSpec)>,
+}
+
+/// Why nothing was signed.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthorError {
+    /// A number could not be written before its use.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The file is not what this program writes.
+    #[error("{path}: {cause}; restore it, or leave and join again")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// Where it is wrong.
+        cause: String,
+    },
+    /// The certificate does not serve.
+    #[error("certificate: {0}")]
+    Certificate(#[from] Rejected),
+}
+
+impl Author {
+    /// Begins with the numbers on disk.
+    ///
+    /// # Errors
+    /// [`AuthorError`] when the file is there and cannot be used.
+    pub fn load(store: Store, id: ClusterSetId, gateway: GatewayId) -> Result<Self, AuthorError> {
+        let kept = match store.load(FILE)? {
+            Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
+                let path = store.path(FILE).display().to_string();
+                AuthorError::Damaged { path, cause: error.to_string() }
+            })?,
+            None => Kept::default(),
+        };
+        Ok(Self { id, gateway, store, kept, last: None })
+    }
+
+    /// Forgets what is on disk.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the file cannot be removed.
+    pub fn remove(store: &Store) -> Result<(), StoreError> {
+        store.remove(FILE)
+    }
+
+    /// Returns the advertisement for `wish`, signed anew only if the wish changed or time asks.
+    ///
+    /// # Errors
+    /// [`AuthorError`] when numbers cannot be written first; nothing is signed then.
+    pub fn advertise(
+        &mut self,
+        keys: &Keys,
+        enrolment: Option<&Signed>,
+        wish: Wish,
+        now: UnixTime,
+    ) -> Result<AdvertisementSpec, AuthorError> {
+        let renewed = self.certify(keys, now)?;
+        if let Some((said, at, spec)) = &self.last
+            && !renewed
+            && *said == wish
+            && spec.enrolment.as_ref() == enrolment
+            && now < at.plus_seconds(RENEW_AFTER_SECONDS)
+        {
+            return Ok(spec.clone());
+        }
+        let spec = self.sign(keys, enrolment, Some(&wish), now)?;
+        self.last = Some((wish, now, spec.clone()));
+        Ok(spec)
+    }
+
+    /// Returns the last word of this gateway.
+    ///
+    /// # Errors
+    /// [`AuthorError`] when numbers cannot be written first; nothing is signed then.
+    pub fn withdraw(
+        &mut self,
+        keys: &Keys,
+        enrolment: Option<&Signed>,
+        now: UnixTime,
+    ) -> Result<AdvertisementSpec, AuthorError> {
+        self.certify(keys, now)?;
+        self.last = None;
+        self.sign(keys, enrolment, None, now)
+    }
+
+    /// Makes sure of a certificate for the present keys; says whether it is a new one.
+    fn certify(&mut self, keys: &Keys, now: UnixTime) -> Result<bool, AuthorError> {
+        let (key, identity) = (keys.gateway.public(), keys.identity.public());
+        let fits = |held: &Certificate| {
+            held.key == key
+                && held.identity == identity
+                && now.plus_seconds(CERTIFICATE_LEFT_SECONDS) < held.expires
+        };
+        if self.kept.certificate.as_ref().is_some_and(fits) {
+            return Ok(false);
+        }
+        let generation = sign::next_generation(self.kept.generation, now);
+        let mut kept = Kept { generation: Some(generation), ..self.kept.clone() };
+        self.save(&kept)?;
+        let request = CertRequest {
+            id: &self.id,
+            gateway: &self.gateway,
+            key,
+            generation,
+            revoked: Vec::new(),
+        };
+        let signed = sign::gateway_cert(&keys.identity, &request, now);
+        let expires = now.plus_seconds(sealane_api::certificate::LIFE_SECONDS);
+        kept.certificate = Some(Certificate { signed, key, identity, expires });
+        kept.sequence = 0;
+        self.save(&kept)?;
+        self.kept = kept;
+        tracing::info!(gateway = %self.gateway, generation, "gateway key certified");
+        Ok(true)
+    }
+
+    fn sign(
+        &mut self,
+        keys: &Keys,
+        enrolment: Option<&Signed>,
+        wish: Option<&Wish>,
+        now: UnixTime,
+    ) -> Result<AdvertisementSpec, AuthorError> {
+        let kept = Kept { sequence: self.kept.sequence + 1, ..self.kept.clone() };
+        self.save(&kept)?;
+        self.kept = kept;
+        // `certify` ran before: a certificate is there.
+        let missing = || Rejected::from(sealane_api::reason::Reason::BadEncoding);
+        let certificate = self.kept.certificate.as_ref().ok_or_else(missing)?;
+        let owner =
+            TunnelOwner { id: &self.id, gateway: &self.gateway, gateway_key: certificate.key };
+        let draft = Draft {
+            id: &self.id,
+            gateway: &self.gateway,
+            cert: &certificate.signed,
+            enrolment,
+            sequence: self.kept.sequence,
+            state: State::Active,
+            networks: wish.map(|wish| wish.networks.clone()).unwrap_or_default(),
+            probe4: None,
+            tunnels: wish.map(|wish| entry(keys, owner, wish)).into_iter().collect(),
+            agent: env!("CARGO_PKG_VERSION"),
+        };
+        let draft = if wish.is_some() { draft } else { draft.withdrawn() };
+        Ok(sign::advertisement(&keys.gateway, &draft, now)?)
+    }
+
+    fn save(&self, kept: &Kept) -> Result<(), StoreError> {
+        // Strings and integers always serialise.
+        self.store.save(FILE, &serde_json::to_vec(kept).unwrap_or_default())
+    }
+}
+
+fn entry(
+    keys: &Keys,
+    owner: TunnelOwner<'_>,
+    wish: &Wish,
+) -> sealane_api::advertisement::TunnelPayload {
+    let mut candidates = wish.candidates.clone();
+    candidates.truncate(MOST_CANDIDATES);
+    let settings = TunnelSettings { slot: wish.slot, mtu: wish.mtu, candidates };
+    sign::tunnel(&keys.tunnel, &keys.pair, owner, settings)
+}
+
+/// Parts networks into those inside our member's grant and those that root has not granted.
+///
+/// Before a first ClusterSet nothing is known to be granted, and everything is left out.
+pub fn granted(
+    wanted: &Networks<Cidr>,
+    own: &GatewayId,
+    clusterset: Option<&ClusterSet>,
+) -> (Networks<Cidr>, Vec<Cidr>) {
+    let grant = clusterset
+        .and_then(|set| set.members.get(&own.member))
+        .map(|entry| entry.cidrs.clone())
+        .unwrap_or_default();
+    let clip = |list: &[Cidr]| cidr::clip(list, &grant);
+    let granted = Networks {
+        pods: clip(&wanted.pods),
+        services: clip(&wanted.services),
+        external: clip(&wanted.external),
+    };
+    let refused = wanted
+        .iter()
+        .filter(|network| !grant.iter().any(|granted| granted.contains(network)))
+        .copied()
+        .collect();
+    (granted, refused)
+}
+
+/// Returns a candidate of each address, in order.
+pub fn candidates(
+    kind: sealane_api::advertisement::CandidateKind,
+    addresses: impl IntoIterator<Item = SocketAddr>,
+) -> Vec<Candidate> {
+    addresses
+        .into_iter()
+        .map(|address| Candidate { kind, addr: address.ip(), port: address.port() })
+        .collect()
+}

@@ -1,0 +1,137 @@
+//! Owns the answers to what is asked on the admin socket. Each is a document; long ones go on by
+//! themselves and answer later.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sealane_plan::documents;
+use sealane_plan::name::LaneId;
+use sealane_plan::verdict::Way;
+use sealane_state::diff::diff;
+use sealane_view::membership::{JoinDocument, JoinRequest};
+use sealane_view::ping::PingRequest;
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+use crate::admin::{Answer, Ask, Fault, Question, Refusal};
+use crate::join;
+use crate::pings::{self, Rhythm, Target};
+use crate::run::{Agent, unix_now};
+use crate::session::Session;
+
+impl Agent {
+    /// Answers a question, or begins to.
+    pub fn answer(&mut self, ask: Ask) {
+        let Ask { question, reply } = ask;
+        let answer = match question {
+            Question::Status => document(&self.status()),
+            Question::Peers => document(&documents::peers::of(&self.fresh_world(), &self.plan)),
+            Question::Routes => document(&documents::routes::of(&self.plan)),
+            Question::World => document(&documents::world::of(&self.fresh_world())),
+            Question::Plan => self.plan_document(),
+            Question::Join(request) => self.join(&request),
+            Question::Leave(request) => return self.leave(&request, reply),
+            Question::Ping(request) => return self.ping(&request, reply),
+            Question::Trace(request) => return self.trace(request, reply),
+        };
+        // Who asked may have stopped waiting.
+        let _ = reply.send(answer);
+    }
+
+    fn plan_document(&self) -> Answer {
+        let pending = self.seen.as_ref().map(|seen| diff(&self.plan.host, &seen.ours));
+        let pending = pending.iter().flatten().map(ToString::to_string).collect();
+        document(&documents::plan(&self.fresh_world(), &self.plan, pending))
+    }
+
+    /// Joins, and takes up the membership at once.
+    pub fn join(&mut self, request: &JoinRequest) -> Answer {
+        let refuse = |cause: String| {
+            Refusal::new(
+                Fault::Request,
+                "this host did not join",
+                cause,
+                "see `sealane join --help`",
+            )
+        };
+        let joined: JoinDocument = join::join(&self.store, &self.config, &request.token)
+            .map_err(|error| refuse(error.to_string()))?;
+        let now = sealane_api::time::UnixTime(unix_now());
+        self.session = Session::resume(&self.store, &self.config, &self.ring, &self.events, now)
+            .map_err(|error| refuse(error.to_string()))?;
+        self.mark_stale();
+        document(&joined)
+    }
+
+    fn ping(&mut self, request: &PingRequest, reply: oneshot::Sender<Answer>) {
+        let rhythm = Rhythm {
+            count: request.count.clamp(1, pings::MOST),
+            interval: Duration::from_millis(u64::from(request.interval_milliseconds.max(5))),
+            size: request.size_bytes,
+        };
+        match self.ping_target(&request.target) {
+            Ok(target) => self.pings.begin(target, rhythm, reply),
+            Err(refusal) => drop(reply.send(Err(refusal))),
+        }
+    }
+
+    fn ping_target(&self, text: &str) -> Result<Target, Refusal> {
+        let lane = self.lane_named(text).ok_or_else(|| {
+            let cause =
+                format!("{text:?} is no member, gateway or address behind a lane of this host");
+            Refusal::new(Fault::Request, "no ping", cause, "`sealane peers` lists what is there")
+        })?;
+        let (way, address) = self.paths.way_to_lane(&lane).ok_or_else(|| {
+            let cause = "its lane is not probed yet";
+            Refusal::new(Fault::State, "no ping", cause, "try again in a second")
+        })?;
+        let gateway = self.plan.probes.lanes[&lane].gateway.clone();
+        let health = self.paths.lane_health(unix_now());
+        let path_mtu = health.get(&lane).and_then(|health| health.path_mtu);
+        Ok(Target { gateway, way, address, path_mtu })
+    }
+
+    /// Finds the lane that a person means: by member, by gateway, or by an address behind it.
+    pub fn lane_named(&self, text: &str) -> Option<LaneId> {
+        let lanes = &self.plan.probes.lanes;
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return self.lane_towards(address);
+        }
+        let chosen = |member: &str| {
+            let members = self.plan.choices.iter();
+            members.filter(|(id, _)| id.0 == member).map(|(_, key)| *key).next()
+        };
+        let exact = lanes.iter().find(|(_, target)| target.gateway.to_string() == text);
+        let best = lanes.iter().find(|(id, target)| {
+            target.gateway.member.0 == text && chosen(text).is_none_or(|key| key == id.remote)
+        });
+        exact.or(best).map(|(id, _)| *id)
+    }
+
+    fn lane_towards(&self, address: IpAddr) -> Option<LaneId> {
+        let prefixes = self.plan.verdicts.prefixes.iter();
+        let best = prefixes
+            .filter(|(prefix, _)| prefix.contains(address))
+            .max_by_key(|(prefix, _)| prefix.prefix())?;
+        match best.1.way {
+            Way::Lane(lane) => Some(lane),
+            _ => None,
+        }
+    }
+
+    /// Returns the host as last seen, or why nothing can be said of it.
+    pub fn host_seen(&self) -> Result<Arc<sealane_state::facts::Observation>, Refusal> {
+        self.seen.clone().ok_or_else(|| {
+            let cause = self.unseen.clone().unwrap_or_else(|| "not looked at yet".to_owned());
+            Refusal::new(Fault::State, "this host is not known", cause, "try again in a second")
+        })
+    }
+}
+
+/// Turns a document into an answer.
+pub fn document<T: Serialize>(document: &T) -> Answer {
+    serde_json::to_value(document).map_err(|error| {
+        Refusal::new(Fault::State, "the document cannot be told", error, "report this as a defect")
+    })
+}

@@ -1,0 +1,186 @@
+//! Owns the gathering of facts: what configuration, belief, probes and the host say becomes one
+//! World. Draws no conclusion.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use sealane_api::advertisement::Networks as ApiNetworks;
+use sealane_api::cidr::Cidr;
+use sealane_api::names::{GatewayId, GatewayName};
+use sealane_api::probe_address;
+use sealane_api::remote::LocalFacts;
+use sealane_plan::intake;
+use sealane_plan::name::{MemberId, NodeName, UnixSeconds};
+use sealane_plan::world::{
+    BackendChoice, HostSource, Me, Node, NodeRole, Options, OwnGateway, OwnTunnel, Role, World,
+};
+use sealane_state::facts::Observation;
+use sealane_state::name::LinkName;
+use sealane_state::owner;
+
+use crate::config::{self, Config};
+use crate::paths::Paths;
+use crate::session::Session;
+
+/// Returns this host's name within the clusterset.
+///
+/// # Errors
+/// A text that says why the node name cannot be a gateway name.
+pub fn own_name(session: &Session, config: &Config) -> Result<GatewayId, String> {
+    let gateway = GatewayName::parse(&config.node).map_err(|error| error.to_string())?;
+    Ok(GatewayId { member: session.membership.member.clone(), gateway })
+}
+
+/// Returns what only this host knows, for judging what others say.
+pub fn local(session: &Session, config: &Config, seen: &Observation) -> LocalFacts {
+    let foreign = seen.facts.links.iter().filter(|(name, _)| !is_ours(name));
+    let addresses = foreign.flat_map(|(_, link)| link.addresses.iter());
+    let connected = addresses.clone().filter(|net| !is_private_to_host(net.ip()));
+    let own = own_networks(config);
+    LocalFacts {
+        gateway_key: session.keys.as_ref().map(|keys| keys.gateway.public()),
+        identity: session.keys.as_ref().map(|keys| keys.identity.public()),
+        tunnel_keys: session.keys.iter().map(|keys| keys.tunnel.public().wireguard()).collect(),
+        addresses: seen
+            .facts
+            .links
+            .values()
+            .flat_map(|link| link.addresses.iter().map(|net| net.ip()))
+            .collect(),
+        links: connected
+            .filter_map(|net| Cidr::covering(net.ip(), net.prefix()))
+            // Links of our own pods are ours to announce; nobody else can be granted them.
+            .filter(|link| !own.iter().any(|network| network.contains(link)))
+            .collect(),
+        reserved: session.reserved(),
+        ..LocalFacts::named(session.own.clone())
+    }
+}
+
+/// Returns all facts; `now` dates health and judges expiry.
+pub fn world(
+    session: &mut Session,
+    config: &Config,
+    seen: &Observation,
+    paths: &Paths,
+    now: UnixSeconds,
+) -> World {
+    let facts = local(session, config, seen);
+    let unix = sealane_api::time::UnixTime(now.0);
+    let remotes = session.trust.remotes(unix, &facts);
+    let psks = session.lend_psks(&remotes);
+    World {
+        me: Some(me(session, config)),
+        nodes: nodes(config),
+        members: members(session),
+        psks,
+        gateways: remotes
+            .iter()
+            .map(|remote| (intake::gateway_id(&remote.id), intake::remote_gateway(remote, now)))
+            .collect(),
+        lanes: paths.lane_health(now.0),
+        legs: paths.leg_health(),
+        choices: session.choices.clone(),
+        reserved: session.reserved(),
+        host: seen.facts.clone(),
+        options: options(config),
+    }
+}
+
+/// Returns our networks as configured, as the wire has them.
+pub fn configured_networks(config: &Config) -> ApiNetworks<Cidr> {
+    let cidrs = |list: &[ipnetwork::IpNetwork]| {
+        list.iter().filter_map(|net| Cidr::covering(net.ip(), net.prefix())).collect()
+    };
+    ApiNetworks {
+        pods: cidrs(&config.networks.pods),
+        services: cidrs(&config.networks.services),
+        external: cidrs(&config.networks.external),
+    }
+}
+
+/// Returns the slot of this gateway: its place among the member's gateways by name.
+pub fn own_slot(config: &Config) -> u8 {
+    let mut gateways: Vec<&str> = config
+        .nodes
+        .iter()
+        .filter(|node| node.role == config::Role::Gateway)
+        .map(|node| node.name.as_str())
+        .collect();
+    gateways.sort_unstable();
+    let place = gateways.iter().position(|name| *name == config.node).unwrap_or(0);
+    u8::try_from(place % 8).unwrap_or(0)
+}
+
+fn me(session: &Session, config: &Config) -> Me {
+    let (networks, _) = session.granted(config);
+    let role = match (&session.keys, config.role) {
+        (Some(keys), config::Role::Gateway) => Role::Gateway(OwnGateway {
+            tunnel: OwnTunnel { key: keys.wireguard(), slot: own_slot(config) },
+            probe: probe_address::of(&session.id, &session.own),
+            probe4: None,
+        }),
+        _ => Role::Node,
+    };
+    Me {
+        member: MemberId(session.own.member.as_str().to_owned()),
+        node: NodeName(config.node.clone()),
+        role,
+        networks: intake::networks(&networks),
+    }
+}
+
+fn nodes(config: &Config) -> BTreeMap<NodeName, Node> {
+    let node = |node: &config::Node| Node {
+        underlay: node.addresses.iter().copied().collect(),
+        pods: node.pods.iter().copied().collect(),
+        role: match node.role {
+            config::Role::Gateway => NodeRole::Gateway,
+            config::Role::Node => NodeRole::Worker,
+        },
+    };
+    config.nodes.iter().map(|it| (NodeName(it.name.clone()), node(it))).collect()
+}
+
+fn members(session: &Session) -> BTreeSet<MemberId> {
+    let listed = session.trust.receiver().clusterset().map(|set| &set.members);
+    listed
+        .into_iter()
+        .flat_map(|members| members.keys())
+        .filter(|member| **member != session.own.member)
+        .map(|member| MemberId(member.as_str().to_owned()))
+        .collect()
+}
+
+fn options(config: &Config) -> Options {
+    Options {
+        backend: match config.tunnel.backend {
+            config::BackendChoice::Auto => BackendChoice::Auto,
+            config::BackendChoice::Kernel => BackendChoice::Kernel,
+            config::BackendChoice::Userspace => BackendChoice::Userspace,
+        },
+        listen_port: config.tunnel.listen_port,
+        mtu: config.tunnel.mtu,
+        source: HostSource::Auto,
+    }
+}
+
+fn own_networks(config: &Config) -> Vec<Cidr> {
+    configured_networks(config).iter().copied().collect()
+}
+
+/// Says whether a link bears one of our names.
+pub fn is_ours(name: &LinkName) -> bool {
+    let rest = name.as_str().strip_prefix(owner::LANE_LINK_PREFIX);
+    name.as_str() == owner::VXLAN_LINK
+        || rest.is_some_and(|slot| !slot.is_empty() && slot.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// Says whether nobody else can use an address to reach this host.
+pub fn is_private_to_host(address: IpAddr) -> bool {
+    let link_local = match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    address.is_loopback() || address.is_unspecified() || address.is_multicast() || link_local
+}

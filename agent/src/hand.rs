@@ -1,0 +1,173 @@
+//! Owns the standing repair of the host, on a thread of its own: look, compare with what is wanted,
+//! change, look again. Does not know why anything is wanted.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sealane_kernel::host::Host;
+use sealane_kernel::keyring::Keyring;
+use sealane_kernel::netlink::relevance::HostEvent;
+use sealane_state::diff::diff;
+use sealane_state::facts::{Observation, RoutingSnapshot};
+use sealane_state::host::HostState;
+use sealane_state::sysctl::SysctlKey;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use crate::event::Event;
+
+/// Changes come in bursts; a burst is looked at once.
+const BURST: Duration = Duration::from_millis(20);
+/// First wait after a change that was refused; doubled up to [`LONGEST_RETRY`].
+const RETRY: Duration = Duration::from_millis(250);
+/// Longest wait after a change that was refused.
+const LONGEST_RETRY: Duration = Duration::from_secs(10);
+
+/// What the host should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    /// The host as it should be; `None` as long as nobody knows: nothing is changed then.
+    pub host: Option<Arc<HostState>>,
+    /// A look at the host is due after this long without a reason: for what no monitor tells, such
+    /// as WireGuard peers and settings.
+    pub patrol: Duration,
+}
+
+/// What one pass found and did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pass {
+    /// The host after the pass.
+    pub seen: Arc<Observation>,
+    /// What the pass aimed at; `None` if it only looked.
+    pub wanted: Option<Arc<HostState>>,
+    /// What was changed, as text.
+    pub changed: Vec<String>,
+    /// What could not be changed, as text with the cause.
+    pub failed: Vec<String>,
+}
+
+/// A question that only a look at the host answers.
+pub type Errand = oneshot::Sender<Result<RoutingSnapshot, String>>;
+
+/// What the hand is connected to.
+pub struct Strings {
+    /// Secrets for devices.
+    pub keys: Arc<dyn Keyring + Send + Sync>,
+    /// What the host should be.
+    pub wish: watch::Receiver<Wish>,
+    /// Questions about routing.
+    pub errands: mpsc::Receiver<Errand>,
+    /// Where passes are told.
+    pub events: mpsc::Sender<Event>,
+}
+
+/// Takes charge of a host until nobody listens any more.
+///
+/// # Errors
+/// Those of the system when no thread can be started.
+pub fn take_charge(host: Host, strings: Strings) -> std::io::Result<()> {
+    let runtime = Handle::current();
+    std::thread::Builder::new().name("hand".to_owned()).spawn(move || {
+        let mut hand = Hand { host, strings };
+        runtime.block_on(hand.keep());
+    })?;
+    Ok(())
+}
+
+struct Hand {
+    host: Host,
+    strings: Strings,
+}
+
+/// Nobody listens any more.
+struct Unheard;
+
+impl Hand {
+    async fn keep(&mut self) {
+        let mut calls = self.listen().await;
+        let mut failures = 0u32;
+        loop {
+            let (event, failed) = match self.pass() {
+                Ok(pass) => {
+                    let failed = !pass.failed.is_empty();
+                    (Event::Host(pass), failed)
+                }
+                Err(cause) => (Event::HostUnseen(cause), true),
+            };
+            if self.strings.events.send(event).await.is_err() {
+                return;
+            }
+            failures = if failed { failures + 1 } else { 0 };
+            let patrol = self.strings.wish.borrow().patrol;
+            let wait = match failures {
+                0 => patrol,
+                some => {
+                    (RETRY * 2u32.pow(some.min(6) - 1)).min(LONGEST_RETRY).min(patrol.max(RETRY))
+                }
+            };
+            if self.until_called(&mut calls, wait).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Starts the monitor; without one, the patrol alone has to do.
+    async fn listen(&mut self) -> mpsc::Receiver<HostEvent> {
+        match self.host.events() {
+            Ok(calls) => calls,
+            Err(refusal) => {
+                let cause = format!("no monitor of this host: {refusal}");
+                // A closed channel of events means the agent ends; `keep` finds out by itself.
+                let _ = self.strings.events.send(Event::HostUnseen(cause)).await;
+                mpsc::channel(1).1
+            }
+        }
+    }
+
+    /// Looks, changes what differs, and looks again if anything was changed.
+    fn pass(&mut self) -> Result<Pass, String> {
+        let wanted = self.strings.wish.borrow_and_update().host.clone();
+        let settings: BTreeSet<SysctlKey> =
+            wanted.iter().flat_map(|host| host.sysctls.keys().cloned()).collect();
+        let seen = self.host.observe(&settings).map_err(|error| error.to_string())?;
+        let changes = wanted.as_ref().map(|host| diff(host, &seen.ours)).unwrap_or_default();
+        let mut pass =
+            Pass { seen: Arc::new(seen), wanted, changed: Vec::new(), failed: Vec::new() };
+        if changes.is_empty() {
+            return Ok(pass);
+        }
+        let outcome = self.host.apply(&changes, self.strings.keys.as_ref());
+        pass.changed = changes.iter().map(ToString::to_string).collect();
+        pass.failed = outcome.errors.iter().map(ToString::to_string).collect();
+        pass.seen = Arc::new(self.host.observe(&settings).map_err(|error| error.to_string())?);
+        Ok(pass)
+    }
+
+    /// Waits for a reason to look: a new wish, a change on the host, or the time given.
+    async fn until_called(
+        &mut self,
+        calls: &mut mpsc::Receiver<HostEvent>,
+        longest: Duration,
+    ) -> Result<(), Unheard> {
+        let mut due = Instant::now() + longest;
+        let mut monitored = true;
+        loop {
+            tokio::select! {
+                changed = self.strings.wish.changed() => return changed.map_err(|_| Unheard),
+                errand = self.strings.errands.recv() => {
+                    let errand = errand.ok_or(Unheard)?;
+                    let answer = self.host.routing().map_err(|refusal| refusal.to_string());
+                    // Who asked may have stopped waiting.
+                    let _ = errand.send(answer);
+                }
+                call = calls.recv(), if monitored => match call {
+                    Some(_) => due = due.min(Instant::now() + BURST),
+                    None => monitored = false,
+                },
+                () = tokio::time::sleep_until(due) => return Ok(()),
+            }
+        }
+    }
+}

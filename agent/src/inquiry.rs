@@ -1,0 +1,166 @@
+//! Owns the channel by which agents ask one another, over TCP inside lanes and legs: one framed
+//! question, one framed answer. Does not know what is asked.
+
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::event::Event;
+use crate::probe_io::{self, Way};
+
+/// First byte of a frame that asks what becomes of a packet, and of its answer.
+const TRACE: u8 = 1;
+/// Largest frame: a trace of many steps stays far below.
+const LARGEST_FRAME_BYTES: u32 = 64 * 1024;
+/// A whole exchange; agents nearer to the destination are asked within it.
+const DEADLINE: Duration = Duration::from_secs(4);
+/// Exchanges served at once per way; more wait in the backlog.
+const SERVED_AT_ONCE: usize = 8;
+
+/// A question from another agent.
+pub struct Inquiry {
+    /// The way it came by.
+    pub way: Way,
+    /// Who asks: an address inside the lane or leg, proved by WireGuard or the node network.
+    pub from: IpAddr,
+    /// The question's bytes.
+    pub question: Vec<u8>,
+    /// Where the answer's bytes go; dropped when there is none.
+    pub reply: oneshot::Sender<Vec<u8>>,
+}
+
+/// A listener that closes when dropped.
+pub struct Listener(JoinHandle<()>);
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Listener {
+    /// Says whether it still listens.
+    pub fn is_alive(&self) -> bool {
+        !self.0.is_finished()
+    }
+}
+
+/// Listens on a way; each question becomes an event.
+///
+/// # Errors
+/// Those of the system when the link or the address is not there yet.
+pub fn listen(way: &Way, events: mpsc::Sender<Event>) -> io::Result<Listener> {
+    let listener = bound(way)?.listen(16)?;
+    Ok(Listener(tokio::spawn(serve(listener, way.clone(), events))))
+}
+
+/// Asks the agent behind `to` and returns its answer.
+///
+/// # Errors
+/// Those of the system, and `TimedOut` when no answer comes within [`DEADLINE`].
+pub async fn ask(way: &Way, to: IpAddr, question: &[u8]) -> io::Result<Vec<u8>> {
+    let exchange = async {
+        let mut stream = bound_to_any_port(way)?.connect(probe_io::destination(way, to)).await?;
+        write_frame(&mut stream, question).await?;
+        read_frame(&mut stream).await
+    };
+    match tokio::time::timeout(DEADLINE, exchange).await {
+        Ok(result) => result,
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer within 4 s")),
+    }
+}
+
+fn bound(way: &Way) -> io::Result<TcpSocket> {
+    let socket = on_link(way)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&probe_io::destination(way, way.source).into())?;
+    Ok(TcpSocket::from_std_stream(socket.into()))
+}
+
+fn bound_to_any_port(way: &Way) -> io::Result<TcpSocket> {
+    let socket = on_link(way)?;
+    let mut from = probe_io::destination(way, way.source);
+    from.set_port(0);
+    socket.bind(&from.into())?;
+    Ok(TcpSocket::from_std_stream(socket.into()))
+}
+
+fn on_link(way: &Way) -> io::Result<Socket> {
+    let domain = Domain::for_address(probe_io::destination(way, way.source));
+    let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
+    if way.source.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind_device(way.link.as_ref().map(|link| link.as_str().as_bytes()))?;
+    Ok(socket)
+}
+
+async fn serve(listener: TcpListener, way: Way, events: mpsc::Sender<Event>) {
+    let places = std::sync::Arc::new(tokio::sync::Semaphore::new(SERVED_AT_ONCE));
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, from)) => {
+                let (way, events) = (way.clone(), events.clone());
+                tokio::spawn(async move {
+                    let exchange = answer(stream, way, from.ip(), events);
+                    if let Err(error) =
+                        tokio::time::timeout(DEADLINE, exchange).await.unwrap_or(Ok(()))
+                    {
+                        tracing::debug!(%from, %error, "inquiry not answered");
+                    }
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::debug!(link = ?way.link, %error, "inquiry listener closed");
+                return;
+            }
+        }
+    }
+}
+
+async fn answer(
+    mut stream: TcpStream,
+    way: Way,
+    from: IpAddr,
+    events: mpsc::Sender<Event>,
+) -> io::Result<()> {
+    let question = read_frame(&mut stream).await?;
+    let (reply, answer) = oneshot::channel();
+    let inquiry = Inquiry { way, from, question, reply };
+    if events.send(Event::Inquiry(inquiry)).await.is_ok()
+        && let Ok(bytes) = answer.await
+    {
+        write_frame(&mut stream, &bytes).await?;
+    }
+    Ok(())
+}
+
+async fn write_frame(stream: &mut TcpStream, payload: &[u8]) -> io::Result<()> {
+    let length = u32::try_from(payload.len())
+        .ok()
+        .filter(|length| *length <= LARGEST_FRAME_BYTES)
+        .ok_or_else(|| io::Error::other("frame too large"))?;
+    stream.write_u8(TRACE).await?;
+    stream.write_u32(length).await?;
+    stream.write_all(payload).await?;
+    stream.flush().await
+}
+
+async fn read_frame(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let kind = stream.read_u8().await?;
+    let length = stream.read_u32().await?;
+    if kind != TRACE || length > LARGEST_FRAME_BYTES {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "not a frame of ours"));
+    }
+    let mut payload = vec![0; length as usize];
+    stream.read_exact(&mut payload).await?;
+    Ok(payload)
+}

@@ -1,0 +1,342 @@
+//! Owns the probing of lanes and legs: one sans-IO path each, fed with datagrams and time, read as
+//! facts. Does not decide what follows from a path's health.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use sealane_plan::health::{EndpointAdvice, LaneHealth, LegHealth, PathState};
+use sealane_plan::name::{LaneId, NodeName, UnixSeconds};
+use sealane_plan::plan::{LaneTarget, LegTarget, Plan, ProbeTargets};
+use sealane_plan::remote::CandidateKind;
+use sealane_probe::candidates::{Candidate, Choice, Families, Source, TunnelReport};
+use sealane_probe::health::{Interest, State};
+use sealane_probe::path::{Path, PathConfig, PathReport};
+use sealane_probe::responder::Responder;
+use sealane_probe::seed::Seed;
+use sealane_probe::time::Time;
+use sealane_state::facts::Observation;
+use sealane_state::name::LinkName;
+use sealane_state::owner;
+use sealane_state::rule::Family;
+use tokio::sync::mpsc;
+
+use crate::event::{Datagram, Event};
+use crate::inquiry::{self, Listener};
+use crate::probe_io::{ProbeSockets, Sent, Way};
+
+/// A lane on which nothing else is due is looked at this often.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// All paths of this host.
+pub struct Paths {
+    origin: Instant,
+    lanes: BTreeMap<LaneId, Watched<LaneTarget>>,
+    legs: BTreeMap<NodeName, Watched<LegTarget>>,
+    responder: Responder,
+    sockets: ProbeSockets,
+    listeners: BTreeMap<Way, Listener>,
+    events: mpsc::Sender<Event>,
+}
+
+struct Watched<Target> {
+    target: Target,
+    way: Way,
+    path: Path,
+    advice: EndpointAdvice,
+    shown: Option<Shown>,
+}
+
+/// What of a report changes a plan; the rest is for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Shown {
+    state: State,
+    path_mtu: Option<u16>,
+    advice: EndpointAdvice,
+}
+
+impl Paths {
+    /// Starts without any path.
+    pub fn new(events: mpsc::Sender<Event>) -> Self {
+        Self {
+            origin: Instant::now(),
+            lanes: BTreeMap::new(),
+            legs: BTreeMap::new(),
+            responder: Responder::default(),
+            sockets: ProbeSockets::new(events.clone()),
+            listeners: BTreeMap::new(),
+            events,
+        }
+    }
+
+    /// Takes a new plan and the host it was made for: paths that stay keep what they know.
+    pub fn follow(&mut self, plan: &Plan, seen: &Observation) {
+        let now = self.now();
+        self.follow_lanes(now, plan, seen);
+        self.follow_legs(now, &plan.probes, seen);
+        let own = own_ways(plan, seen);
+        self.responder.set_sources(now, answered(plan));
+        let targets = self.lanes.values().map(|lane| &lane.way);
+        let targets = targets.chain(self.legs.values().map(|leg| &leg.way)).cloned();
+        let ways: BTreeSet<Way> = targets.chain(own).collect();
+        let ways: Vec<Way> = ways.into_iter().collect();
+        self.sockets.retain(&ways);
+        self.listeners.retain(|way, listener| ways.contains(way) && listener.is_alive());
+        for way in ways {
+            if !self.listeners.contains_key(&way)
+                && let Ok(listener) = inquiry::listen(&way, self.events.clone())
+            {
+                self.listeners.insert(way, listener);
+            }
+        }
+    }
+
+    /// Takes what devices say of their peers; returns whether the advice for any lane changed.
+    pub fn tunnels_reported(&mut self, seen: &Observation, unix_now: u64) -> bool {
+        let now = self.now();
+        for (id, lane) in &mut self.lanes {
+            let facts = seen.facts.peers.get(&lane.target.link).and_then(|it| it.get(&id.remote));
+            let facts = facts.copied().unwrap_or_default();
+            let age = facts.counters.last_handshake.map(|at| unix_now.saturating_sub(at));
+            let report = TunnelReport {
+                endpoint: facts.endpoint,
+                handshake_age: age.map(Duration::from_secs),
+                received_bytes: facts.counters.received_bytes,
+            };
+            lane.advice = match lane.path.tunnel_reported(now, &report) {
+                Choice::LeaveAlone => EndpointAdvice::Leave,
+                Choice::Set(endpoint) => EndpointAdvice::Try(endpoint),
+            };
+        }
+        self.has_news()
+    }
+
+    /// Sends what is due; returns whether any verdict changed.
+    pub fn poll(&mut self) -> bool {
+        let now = self.now();
+        let (sockets, lanes, legs) = (&self.sockets, &mut self.lanes, &mut self.legs);
+        lanes.values_mut().for_each(|lane| send_due(sockets, now, &lane.way, &mut lane.path));
+        legs.values_mut().for_each(|leg| send_due(sockets, now, &leg.way, &mut leg.path));
+        self.has_news()
+    }
+
+    /// Takes a datagram: a reply to one of ours, or a request to answer.
+    pub fn received(&mut self, datagram: &Datagram) -> bool {
+        let now = self.now();
+        let from = datagram.from.ip();
+        let Datagram { way, bytes, .. } = datagram;
+        let lane = self
+            .lanes
+            .values_mut()
+            .find(|lane| lane.way == *way && lane.target.destination == from);
+        let leg =
+            self.legs.values_mut().find(|leg| leg.way == *way && leg.target.destination == from);
+        let path = lane.map(|it| &mut it.path).or(leg.map(|it| &mut it.path));
+        if path.is_some_and(|path| path.received(now, bytes).is_ok()) {
+            return self.has_news();
+        }
+        match self.responder.answer(now, from, bytes, None) {
+            Ok(answer) => drop(self.sockets.send(way, from, &answer.payload)),
+            Err(silence) => tracing::trace!(%from, %silence, "probe not answered"),
+        }
+        false
+    }
+
+    /// Returns when [`Paths::poll`] next has something to do.
+    pub fn next_wake(&self) -> Instant {
+        let now = self.now();
+        let lanes = self.lanes.values().map(|lane| lane.path.sleep(now));
+        let legs = self.legs.values().map(|leg| leg.path.sleep(now));
+        Instant::now() + lanes.chain(legs).min().unwrap_or(LONGEST_SLEEP).min(LONGEST_SLEEP)
+    }
+
+    /// Says whether some lane has no working path yet, so that its device is worth asking often.
+    pub fn is_searching(&self) -> bool {
+        self.lanes.values().any(|lane| lane.path.report().state != State::Up)
+    }
+
+    /// Returns what is known of lanes, as facts; `unix_now` dates them.
+    pub fn lane_health(&self, unix_now: u64) -> BTreeMap<LaneId, LaneHealth> {
+        let now = self.now();
+        let health = |lane: &Watched<LaneTarget>| {
+            let report = lane.path.report();
+            let age = now.since(report.since).as_secs();
+            LaneHealth {
+                state: path_state(report.state),
+                since: Some(UnixSeconds(unix_now.saturating_sub(age))),
+                rtt: smoothed(&report),
+                loss_permille: u16::try_from(report.loss.permille()).unwrap_or(1000),
+                path_mtu: report.path_mtu.map(u32::from),
+                endpoint: lane.advice,
+            }
+        };
+        self.lanes.iter().map(|(id, lane)| (*id, health(lane))).collect()
+    }
+
+    /// Returns what is known of legs, as facts.
+    pub fn leg_health(&self) -> BTreeMap<NodeName, LegHealth> {
+        let health = |leg: &Watched<LegTarget>| {
+            let report = leg.path.report();
+            LegHealth { state: path_state(report.state), rtt: smoothed(&report) }
+        };
+        self.legs.iter().map(|(node, leg)| (node.clone(), health(leg))).collect()
+    }
+
+    /// Sends a datagram that belongs to no path.
+    pub fn send(&self, way: &Way, to: IpAddr, bytes: &[u8]) {
+        // What is not sent goes unanswered, and that is what whoever sent it measures.
+        let _ = self.sockets.send(way, to, bytes);
+    }
+
+    /// Returns the way and address by which a gateway's agent is asked.
+    pub fn way_to_lane(&self, id: &LaneId) -> Option<(Way, IpAddr)> {
+        self.lanes.get(id).map(|lane| (lane.way.clone(), lane.target.destination))
+    }
+
+    /// Returns the way that own nodes are asked by.
+    pub fn way_to_leg(&self, node: &NodeName) -> Option<(Way, IpAddr)> {
+        self.legs.get(node).map(|leg| (leg.way.clone(), leg.target.destination))
+    }
+
+    /// Returns lanes by target, for people.
+    pub fn lane_targets(&self) -> impl Iterator<Item = (&LaneId, &LaneTarget, PathReport)> {
+        self.lanes.iter().map(|(id, lane)| (id, &lane.target, lane.path.report()))
+    }
+
+    fn now(&self) -> Time {
+        Time::from_origin(self.origin.elapsed())
+    }
+
+    fn has_news(&mut self) -> bool {
+        let lanes =
+            self.lanes.values_mut().map(|lane| news(&lane.path, lane.advice, &mut lane.shown));
+        let legs = self.legs.values_mut().map(|leg| news(&leg.path, leg.advice, &mut leg.shown));
+        lanes.chain(legs).fold(false, |any, one| any | one)
+    }
+
+    fn follow_lanes(&mut self, now: Time, plan: &Plan, seen: &Observation) {
+        let families = families(seen);
+        self.lanes.retain(|id, lane| {
+            plan.probes.lanes.get(id).is_some_and(|target| {
+                target.destination == lane.target.destination
+                    && way(Some(&target.link), target.source, seen) == lane.way
+            })
+        });
+        for (id, target) in &plan.probes.lanes {
+            let candidates: Vec<Candidate> = target.candidates.iter().map(candidate).collect();
+            let carries = plan.choices.values().any(|chosen| *chosen == id.remote);
+            let interest = if carries { Interest::Carrying } else { Interest::Idle };
+            let lane = self.lanes.entry(*id).or_insert_with(|| {
+                let config = config(target.destination, target.max_mtu, interest);
+                watched(
+                    target.clone(),
+                    way(Some(&target.link), target.source, seen),
+                    Path::lane(now, config, &candidates, families),
+                )
+            });
+            lane.target = target.clone();
+            lane.path.set_candidates(&candidates);
+            lane.path.set_families(families);
+            lane.path.set_interest(interest);
+            lane.path.set_link_mtu(now, saturated(target.max_mtu));
+        }
+    }
+
+    fn follow_legs(&mut self, now: Time, targets: &ProbeTargets, seen: &Observation) {
+        self.legs.retain(|node, leg| {
+            targets.legs.get(node).is_some_and(|target| {
+                target.destination == leg.target.destination
+                    && way(target.link.as_ref(), target.source, seen) == leg.way
+            })
+        });
+        for (node, target) in &targets.legs {
+            let leg = self.legs.entry(node.clone()).or_insert_with(|| {
+                let config = config(target.destination, target.max_mtu, Interest::Carrying);
+                let way = way(target.link.as_ref(), target.source, seen);
+                watched(target.clone(), way, Path::leg(now, config))
+            });
+            leg.target = target.clone();
+            leg.path.set_link_mtu(now, saturated(target.max_mtu));
+        }
+    }
+}
+
+fn watched<Target>(target: Target, way: Way, path: Path) -> Watched<Target> {
+    Watched { target, way, path, advice: EndpointAdvice::Leave, shown: None }
+}
+
+fn config(remote: IpAddr, max_mtu: u32, interest: Interest) -> PathConfig {
+    PathConfig { remote, link_mtu: saturated(max_mtu), interest, seed: Seed(rand::random()) }
+}
+
+fn send_due(sockets: &ProbeSockets, now: Time, way: &Way, path: &mut Path) {
+    while let Some(due) = path.poll_transmit(now, None) {
+        if sockets.send(way, due.to.ip(), &due.payload) == Sent::TooLarge {
+            path.refused(now, due.payload.len());
+        }
+    }
+}
+
+fn news(path: &Path, advice: EndpointAdvice, shown: &mut Option<Shown>) -> bool {
+    let report = path.report();
+    let now = Shown { state: report.state, path_mtu: report.path_mtu, advice };
+    shown.replace(now) != Some(now)
+}
+
+fn path_state(state: State) -> PathState {
+    match state {
+        State::Up => PathState::Up,
+        State::Unknown => PathState::Unknown,
+        State::Down => PathState::Down,
+    }
+}
+
+fn smoothed(report: &PathReport) -> Option<Duration> {
+    report.rtt.map(|rtt| Duration::from_micros(rtt.smoothed_us))
+}
+
+fn saturated(mtu: u32) -> u16 {
+    u16::try_from(mtu).unwrap_or(u16::MAX)
+}
+
+fn candidate(of: &sealane_plan::remote::Candidate) -> Candidate {
+    let source = match of.kind {
+        CandidateKind::Private => Source::Private,
+        CandidateKind::Public => Source::Public,
+        CandidateKind::Observed => Source::Observed,
+    };
+    Candidate { source, address: of.endpoint }
+}
+
+fn families(seen: &Observation) -> Families {
+    Families {
+        ipv4: seen.facts.families.contains(&Family::V4),
+        ipv6: seen.facts.families.contains(&Family::V6),
+    }
+}
+
+fn way(link: Option<&LinkName>, source: IpAddr, seen: &Observation) -> Way {
+    let index = link.and_then(|name| seen.facts.links.get(name)).map_or(0, |facts| facts.index);
+    Way { link: link.cloned(), index, source }
+}
+
+/// Returns the ways by which this host is probed and asked: its addresses on lanes, and its
+/// link-local ones on the leg.
+fn own_ways(plan: &Plan, seen: &Observation) -> Vec<Way> {
+    let on_leg = |link: &LinkName| link.as_str() == owner::VXLAN_LINK;
+    let is_way = |link: &LinkName, address: IpAddr| match address {
+        IpAddr::V6(address) => address.is_unicast_link_local() == on_leg(link),
+        IpAddr::V4(_) => false,
+    };
+    let wanted = plan.host.addresses.iter().filter(|it| is_way(&it.link, it.net.ip()));
+    wanted.map(|it| way(Some(&it.link), it.net.ip(), seen)).collect()
+}
+
+/// Returns whose probes are answered: remote gateways', and those of nodes on our leg, which the
+/// nft table has checked by their outer address.
+fn answered(plan: &Plan) -> BTreeSet<IpAddr> {
+    let lanes = plan.probes.lanes.values().map(|target| target.destination);
+    let legs = plan.probes.legs.values().map(|target| target.destination);
+    let nodes = plan.host.neighbours.iter().map(|neighbour| neighbour.address);
+    lanes.chain(legs).chain(nodes).collect()
+}

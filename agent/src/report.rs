@@ -1,0 +1,235 @@
+//! Owns the documents that need what only the loop knows: the status, and the metrics that repeat
+//! it. Decides nothing; the plan's documents say what was decided.
+
+use std::collections::BTreeMap;
+
+use sealane_api::clusterset::{ClusterSet, OnExpiry};
+use sealane_api::time::UnixTime;
+use sealane_broker::board::Kind;
+use sealane_plan::documents;
+use sealane_plan::world::World;
+use sealane_state::link::{Backend, LinkKind};
+use sealane_view::status::{
+    BrokerView, ClusterSetState, ClusterSetView, NetworksView, ProblemView, RejectionView, Role,
+    Severity, StatusDocument,
+};
+
+use crate::config;
+use crate::run::{Agent, unix_now};
+use crate::session::Session;
+
+/// Returns the name of a kind as Kubernetes writes it.
+pub fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::ClusterSet => "ClusterSet",
+        Kind::Advertisement => "Advertisement",
+    }
+}
+
+impl Agent {
+    /// Returns the facts of the last plan with the newest counters and health in them.
+    pub fn fresh_world(&self) -> World {
+        let mut world = self.world.clone();
+        if let Some(seen) = &self.seen {
+            world.host.clone_from(&seen.facts);
+        }
+        if world.me.is_some() {
+            world.lanes = self.paths.lane_health(unix_now());
+            world.legs = self.paths.leg_health();
+        }
+        world
+    }
+
+    /// Returns the answer to "is it working".
+    pub fn status(&self) -> StatusDocument {
+        let world = self.fresh_world();
+        let mut status = StatusDocument {
+            node: self.config.node.clone(),
+            roles: self.roles(),
+            members: documents::members::of(&world, &self.plan),
+            problems: self.problems(),
+            backend: self.backend(),
+            versions: versions(),
+            ..StatusDocument::default()
+        };
+        if let Some(session) = &self.session {
+            let (networks, _) = session.granted(&self.config);
+            status.member = Some(session.own.member.to_string());
+            status.networks = networks_view(&networks);
+            status.clusterset = session.trust.receiver().clusterset().map(clusterset_view);
+            status.broker = Some(broker_view(session));
+            status.rejections = rejections(session);
+            status.warnings = session.trust.warnings();
+        }
+        status
+    }
+
+    /// Sets the metrics to what the documents say.
+    pub fn show_metrics(&self) {
+        let world = self.fresh_world();
+        self.metrics.show(&self.status(), &documents::peers::of(&world, &self.plan));
+    }
+
+    /// Returns the one line that systemd shows.
+    pub fn one_line(&self) -> String {
+        let Some(session) = &self.session else {
+            return "not a member; `sealane join` makes it one".to_owned();
+        };
+        let members = documents::members::of(&self.world, &self.plan);
+        let up = members.iter().filter(|member| is_up(member)).count();
+        let (own, all) = (&session.own, members.len());
+        format!("{own}: {up} of {all} members reached, {} problems", self.problems().len())
+    }
+
+    fn roles(&self) -> Vec<Role> {
+        match (&self.session, self.config.role) {
+            (None, _) => Vec::new(),
+            (Some(_), config::Role::Gateway) => vec![Role::Gateway, Role::Keeper],
+            (Some(_), config::Role::Node) => vec![Role::Node],
+        }
+    }
+
+    fn backend(&self) -> Option<String> {
+        self.plan.host.links.values().find_map(|link| match link.kind {
+            LinkKind::WireGuard(Backend::Kernel) => Some("kernel".to_owned()),
+            LinkKind::WireGuard(Backend::Userspace) => Some("userspace".to_owned()),
+            LinkKind::Vxlan(_) => None,
+        })
+    }
+
+    fn problems(&self) -> Vec<ProblemView> {
+        let mut problems: Vec<ProblemView> =
+            self.plan.problems.iter().map(sealane_plan::problem::Problem::view).collect();
+        problems.extend(self.unseen.iter().map(|cause| {
+            problem(Severity::Host, "HostUnseen", "this host", cause, "see the agent's log")
+        }));
+        problems.extend(self.failures.iter().map(|cause| {
+            let next = "it is tried again; see the agent's log";
+            problem(Severity::Part, "ChangeRefused", "a change of this host", cause, next)
+        }));
+        problems.extend(self.unsaid.iter().map(|cause| {
+            let next = "it is tried again; others go by what they heard last";
+            problem(Severity::Part, "NotPublished", "our advertisement", cause, next)
+        }));
+        problems.extend(self.unsigned.iter().map(|cause| {
+            problem(Severity::Part, "NotSigned", "our advertisement", cause, "free the disk")
+        }));
+        if let Some(session) = &self.session {
+            problems.extend(self.session_problems(session));
+        }
+        problems.sort();
+        problems
+    }
+
+    fn session_problems(&self, session: &Session) -> Vec<ProblemView> {
+        let mut problems = Vec::new();
+        let listed = session.trust.receiver().clusterset().is_some();
+        let (_, refused) = session.granted(&self.config);
+        for network in refused.iter().filter(|_| listed) {
+            let next = format!(
+                "have root grant it: sealane token create --cluster {} --cidr {network}",
+                session.own.member
+            );
+            let cause = "the ClusterSet does not grant it to this member";
+            problems.push(problem(
+                Severity::Part,
+                "CidrNotGranted",
+                &network.to_string(),
+                cause,
+                &next,
+            ));
+        }
+        if !listed {
+            let cause = session.line.state.last_error.clone().unwrap_or_default();
+            let cause = format!("no ClusterSet was accepted yet {cause}");
+            let next = "have the administrator apply clusterset.yaml to the broker";
+            problems.push(problem(Severity::Host, "NoClusterSet", "this member", &cause, next));
+        }
+        for cause in session.line.unusable() {
+            let next = "have the ClusterSet name usable brokers";
+            problems.push(problem(Severity::Notice, "BrokerUnusable", "a broker", cause, next));
+        }
+        problems
+    }
+}
+
+fn is_up(member: &sealane_view::status::MemberView) -> bool {
+    matches!(
+        member.state,
+        sealane_view::status::MemberState::Up | sealane_view::status::MemberState::Degraded
+    )
+}
+
+fn problem(severity: Severity, reason: &str, thing: &str, cause: &str, next: &str) -> ProblemView {
+    ProblemView {
+        severity,
+        reason: reason.to_owned(),
+        thing: thing.to_owned(),
+        cause: cause.to_owned(),
+        next: next.to_owned(),
+    }
+}
+
+fn networks_view(
+    networks: &sealane_api::advertisement::Networks<sealane_api::cidr::Cidr>,
+) -> NetworksView {
+    let networks = sealane_plan::intake::networks(networks);
+    NetworksView {
+        pods: networks.pods.into_iter().collect(),
+        services: networks.services.into_iter().collect(),
+        external: networks.external.into_iter().collect(),
+    }
+}
+
+fn clusterset_view(set: &ClusterSet) -> ClusterSetView {
+    let state = match (set.is_expired(UnixTime(unix_now())), set.on_expiry) {
+        (false, _) => ClusterSetState::Current,
+        (true, OnExpiry::Hold) => ClusterSetState::Held,
+        (true, OnExpiry::Drop) => ClusterSetState::Dropped,
+    };
+    ClusterSetView {
+        id: set.id.to_string(),
+        link_index: set.position.link_index,
+        version: set.position.version,
+        expires_unix_seconds: set.expires.0,
+        state,
+    }
+}
+
+fn broker_view(session: &Session) -> BrokerView {
+    let state = &session.line.state;
+    BrokerView {
+        url: state.url.clone(),
+        connected: state.connected,
+        since_unix_seconds: state.since,
+        last_error: state.last_error.clone(),
+    }
+}
+
+fn rejections(session: &Session) -> Vec<RejectionView> {
+    let refusals = session.trust.refusals().into_iter();
+    refusals
+        .map(|((kind, object), refusal)| RejectionView {
+            object: printable(&object),
+            kind: kind_name(kind).to_owned(),
+            member: printable(&refusal.member),
+            reason: refusal.rejected.reason.as_str().to_owned(),
+            explanation: refusal.rejected.to_string(),
+            since_unix_seconds: refusal.since.0,
+        })
+        .collect()
+}
+
+/// Names of refused objects are hostile text; nothing in them may move a terminal's cursor.
+fn printable(text: &str) -> String {
+    text.chars().take(256).flat_map(char::escape_debug).collect()
+}
+
+fn versions() -> BTreeMap<String, String> {
+    let mut versions = BTreeMap::new();
+    versions.insert("sealane-agent".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+    if let Ok(host) = nix::sys::utsname::uname() {
+        versions.insert("linux".to_owned(), host.release().to_string_lossy().into_owned());
+    }
+    versions
+}

@@ -1,0 +1,169 @@
+//! Owns what being a member is made of while the agent runs: membership, keys, belief, own word and
+//! the line to the broker. Exists from joining to leaving.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use sealane_api::advertisement::Networks;
+use sealane_api::cidr::Cidr;
+use sealane_api::keys::PairKey;
+use sealane_api::names::{ClusterSetId, GatewayId};
+use sealane_api::psk::{self, LaneEnd};
+use sealane_api::remote::{LocalFacts, RemoteGateway};
+use sealane_api::time::UnixTime;
+use sealane_broker::store::{Store, StoreError};
+use sealane_plan::name::{LaneId, MemberId};
+use sealane_state::wireguard::{PskFingerprint, PublicKey};
+use tokio::sync::mpsc;
+
+use crate::advertise::{self, Author, AuthorError};
+use crate::config::{Config, Role};
+use crate::event::Event;
+use crate::facts;
+use crate::keys::{Keys, KeysError, Ring};
+use crate::line::BrokerLine;
+use crate::membership::{Membership, MembershipError};
+use crate::trust::{Trust, TrustError};
+
+/// One membership, at work.
+pub struct Session {
+    /// What joining left behind.
+    pub membership: Membership,
+    /// The clusterset.
+    pub id: ClusterSetId,
+    /// This host's name in it.
+    pub own: GatewayId,
+    /// Private keys; `None` on nodes without lanes.
+    pub keys: Option<Keys>,
+    /// What is believed of others.
+    pub trust: Trust,
+    /// The author of our advertisement; `None` on nodes without lanes.
+    pub author: Option<Author>,
+    /// The broker.
+    pub line: BrokerLine,
+    /// Lanes that carry traffic by the last plan.
+    pub choices: BTreeMap<MemberId, PublicKey>,
+    ring: Arc<Ring>,
+    /// Lanes whose pre-shared key was derived already, with the pair key that it came from.
+    derived: BTreeMap<LaneId, (PairKey, PskFingerprint)>,
+}
+
+/// Why a membership cannot be taken up.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The membership file.
+    #[error(transparent)]
+    Membership(#[from] MembershipError),
+    /// Key files.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// What is held.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// Own numbers.
+    #[error(transparent)]
+    Author(#[from] AuthorError),
+    /// The node's name does not serve as a gateway's.
+    #[error("{0}; set `node` in the configuration")]
+    Name(String),
+}
+
+impl Session {
+    /// Takes up the membership on disk; `None` when this host has joined nothing.
+    ///
+    /// # Errors
+    /// [`SessionError`] when something on disk cannot be used.
+    pub fn resume(
+        store: &Store,
+        config: &Config,
+        ring: &Arc<Ring>,
+        events: &mpsc::Sender<Event>,
+        now: UnixTime,
+    ) -> Result<Option<Self>, SessionError> {
+        let Some(membership) = Membership::load(store)? else { return Ok(None) };
+        let id = membership.clusterset();
+        let gateway = sealane_api::names::GatewayName::parse(&config.node)
+            .map_err(|error| SessionError::Name(error.to_string()))?;
+        let own = GatewayId { member: membership.member.clone(), gateway };
+        let (keys, author) = match config.role {
+            Role::Gateway => {
+                let keys = Keys::load_or_make(store)?;
+                ring.lend_tunnel(&keys);
+                let author = Author::load(store.clone(), id.clone(), own.clone())?;
+                (Some(keys), Some(author))
+            }
+            Role::Node => (None, None),
+        };
+        let trust = Trust::load(store.clone(), &membership, now, &LocalFacts::named(own.clone()))?;
+        let listed = trust.receiver().clusterset().map(|set| set.brokers.clone());
+        let line = BrokerLine::open(&membership, &listed.unwrap_or_default(), events.clone());
+        Ok(Some(Self {
+            membership,
+            id,
+            own,
+            keys,
+            trust,
+            author,
+            line,
+            choices: BTreeMap::new(),
+            ring: ring.clone(),
+            derived: BTreeMap::new(),
+        }))
+    }
+
+    /// Forgets everything that joining and being a member left on disk.
+    ///
+    /// # Errors
+    /// The first file that cannot be removed; the others are gone.
+    pub fn forget(store: &Store, ring: &Ring) -> Result<(), StoreError> {
+        ring.clear();
+        let results = [
+            Membership::remove(store),
+            Keys::remove(store),
+            Trust::remove(store),
+            Author::remove(store),
+        ];
+        results.into_iter().collect()
+    }
+
+    /// Returns our networks as granted, and those that are configured but not granted.
+    pub fn granted(&self, config: &Config) -> (Networks<Cidr>, Vec<Cidr>) {
+        let wanted = facts::configured_networks(config);
+        advertise::granted(&wanted, &self.own, self.trust.receiver().clusterset())
+    }
+
+    /// Returns addresses that no lane may swallow: those of brokers.
+    pub fn reserved(&self) -> BTreeSet<IpAddr> {
+        self.line.addresses()
+    }
+
+    /// Derives the pre-shared key of every lane, lends it, and returns the fingerprints.
+    pub fn lend_psks(&mut self, remotes: &[RemoteGateway]) -> BTreeMap<LaneId, PskFingerprint> {
+        let Some(keys) = &self.keys else { return BTreeMap::new() };
+        let own = keys.wireguard();
+        let ours = LaneEnd {
+            wireguard: keys.tunnel.public().wireguard(),
+            pair: keys.pair.public(),
+            owner: &self.own,
+        };
+        let mut derived = BTreeMap::new();
+        for remote in remotes {
+            for tunnel in &remote.tunnels {
+                let lane = LaneId { own, remote: PublicKey(tunnel.key.0) };
+                if let Some(known) = self.derived.get(&lane).filter(|it| it.0 == tunnel.pair) {
+                    derived.insert(lane, *known);
+                    continue;
+                }
+                let theirs =
+                    LaneEnd { wireguard: tunnel.key, pair: tunnel.pair, owner: &remote.id };
+                // A pair key that does not contribute was refused on arrival.
+                if let Ok(psk) = psk::derive(&self.id, &keys.pair, ours, theirs) {
+                    derived.insert(lane, (tunnel.pair, self.ring.lend_psk(&psk)));
+                }
+            }
+        }
+        self.derived = derived;
+        self.derived.iter().map(|(lane, (_, fingerprint))| (*lane, *fingerprint)).collect()
+    }
+}

@@ -1,0 +1,164 @@
+//! The real program, killed at random instants.
+
+use crate::support::*;
+use kube::{
+    Client,
+    api::{ListParams, Patch, PatchParams},
+};
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+/// A `sealane-broker` process; killed when dropped.
+pub struct Process(Child);
+
+impl Process {
+    /// Starts it and waits for its greeting.
+    pub fn start(data_dir: &Path, listen: &str) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_sealane-broker"))
+            .args(["--listen", listen, "--host", "127.0.0.1", "--request-rate", "100000"])
+            .args(["--request-burst", "100000", "--data-dir"])
+            .arg(data_dir)
+            .env("RUST_LOG", "warn")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let greeted = lines.any(|line| line.unwrap().starts_with("try "));
+        assert!(greeted, "the broker ended before it served");
+        Self(child)
+    }
+
+    pub fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    pub fn signal(&self, signal: &str) {
+        let id = self.0.id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+    }
+
+    pub fn exit_code(mut self) -> Option<i32> {
+        self.0.wait().unwrap().code()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Name to the version that the broker said it has stored.
+type Acknowledged = Arc<Mutex<BTreeMap<String, u64>>>;
+
+/// Writes until the broker is gone.
+async fn write_on(client: Client, writer: usize, round: usize, acknowledged: Acknowledged) {
+    let api = advertisements(&client);
+    for at in 0.. {
+        let object =
+            advertisement("west", &format!("w{writer}n{}", at % 30), &format!("{round}.{at}"));
+        let name = object.metadata.name.clone().unwrap();
+        let apply = PatchParams::apply("test");
+        let stored = api.patch(&name, &apply, &Patch::Apply(&object)).await;
+        match stored {
+            Ok(stored) => {
+                let version = stored.metadata.resource_version.unwrap().parse().unwrap();
+                acknowledged.lock().unwrap().insert(name, version);
+            }
+            Err(kube::Error::Api(status)) => panic!("{status:?}"),
+            Err(_) => return,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_acknowledged_write_is_lost_when_the_broker_is_killed() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let acknowledged = Acknowledged::default();
+    let mut highest = 0;
+    for round in 0..6 {
+        let process = Process::start(&data, "127.0.0.1:0");
+        let admin = client(&data.join("admin.kubeconfig"), None).await;
+        let list = advertisements(&admin).list(&ListParams::default()).await.unwrap();
+        let version: u64 = list.metadata.resource_version.clone().unwrap().parse().unwrap();
+        assert!(version >= highest, "the version went back from {highest} to {version}");
+        let stored: BTreeMap<String, u64> = list
+            .into_iter()
+            .map(|object| {
+                let version = object.metadata.resource_version.unwrap();
+                (object.metadata.name.unwrap(), version.parse().unwrap())
+            })
+            .collect();
+        for (name, version) in &*acknowledged.lock().unwrap() {
+            assert!(stored.get(name).is_some_and(|stored| stored >= version), "{name} is lost");
+        }
+        let writers: Vec<_> = (0..8)
+            .map(|writer| {
+                tokio::spawn(write_on(admin.clone(), writer, round, Arc::clone(&acknowledged)))
+            })
+            .collect();
+        // The instant is what the test is about, so this waits for time and not for a condition.
+        tokio::time::sleep(Duration::from_millis(50 + rand::random_range(0..300))).await;
+        process.kill();
+        for writer in writers {
+            writer.await.unwrap();
+        }
+        highest = acknowledged.lock().unwrap().values().copied().max().unwrap_or(highest);
+    }
+    let count = acknowledged.lock().unwrap().len();
+    assert!(count > 30, "only {count} objects were written");
+}
+
+#[test]
+fn a_terminated_broker_exits_in_order_and_a_misused_one_says_why() {
+    let directory = tempfile::tempdir().unwrap();
+    let process = Process::start(directory.path(), "127.0.0.1:0");
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sealane-broker"));
+        let output = command.args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let data = directory.path().to_str().unwrap();
+    let (code, message) = run(&["--data-dir", data, "--listen", "127.0.0.1:0"]);
+    assert_eq!(code, Some(3), "{message}");
+    assert!(message.contains("broker.redb"), "{message}");
+    process.signal("-TERM");
+    assert_eq!(process.exit_code(), Some(0));
+
+    let (code, message) = run(&["--data-dir", data, "--namespace", "Not_A_Label"]);
+    assert_eq!(code, Some(2), "{message}");
+    let (code, message) = run(&["--data-dir", data, "--listen", "192.0.2.1:1"]);
+    assert_eq!(code, Some(4), "{message}");
+    assert!(message.contains("192.0.2.1:1"), "{message}");
+    let (code, _) = run(&["--data-dir", "/proc/none"]);
+    assert_eq!(code, Some(3));
+}
+
+#[tokio::test]
+async fn a_lost_kubeconfig_is_made_again_and_the_old_token_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path();
+    let process = Process::start(data, "127.0.0.1:0");
+    let kubeconfig = data.join("admin.kubeconfig");
+    let old = data.join("old");
+    std::fs::rename(&kubeconfig, &old).unwrap();
+    process.signal("-TERM");
+    process.exit_code();
+    let process = Process::start(data, "127.0.0.1:0");
+    let token = std::fs::read_to_string(&old).unwrap();
+    let token = token.lines().find_map(|line| line.trim().strip_prefix("token: ")).unwrap();
+    let refused = advertisements(&client(&kubeconfig, Some(token)).await);
+    assert_eq!(code(&refused.list(&ListParams::default()).await.unwrap_err()), 401);
+    let admin = advertisements(&client(&kubeconfig, None).await);
+    admin.list(&ListParams::default()).await.unwrap();
+    drop(process);
+}

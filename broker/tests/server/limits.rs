@@ -1,0 +1,87 @@
+//! What one caller cannot use up.
+
+use crate::support::*;
+use kube::api::{ListParams, PostParams, WatchParams};
+use serde_json::{Value, json};
+use std::num::NonZeroU32;
+
+#[tokio::test]
+async fn a_body_above_the_limit_is_refused_whole() {
+    let broker = Broker::start().await;
+    let admin = broker.admin().await;
+    let path = format!("/apis/sealane.dev/v1alpha1/namespaces/{NAMESPACE}/advertisements");
+    let body = json!({"x": "x".repeat(1_572_865)});
+    assert_eq!(send(&admin, "POST", &path, &body).await, Err(413));
+    let mut large = advertisement("west", "gw", &"x".repeat(20_000));
+    assert_eq!(
+        code(&advertisements(&admin).create(&PostParams::default(), &large).await.unwrap_err()),
+        422
+    );
+    large = advertisement("west", "gw", "one");
+    large.metadata.annotations = Some([("a".to_owned(), "x".repeat(50_000))].into());
+    assert_eq!(
+        code(&advertisements(&admin).create(&PostParams::default(), &large).await.unwrap_err()),
+        413
+    );
+    assert!(advertisements(&admin).list(&ListParams::default()).await.unwrap().items.is_empty());
+}
+
+#[tokio::test]
+async fn a_flood_of_one_account_is_held_back_and_the_others_go_on() {
+    let broker = Broker::with(|config| {
+        config.limits.requests_per_second = NonZeroU32::new(1).unwrap();
+        config.limits.request_burst = NonZeroU32::new(10).unwrap();
+    })
+    .await;
+    let flood = broker.account(NAMESPACE, "member-west").await;
+    let requests = (0..30).map(|_| send(&flood, "GET", "/version", &Value::Null));
+    let outcomes = futures::future::join_all(requests).await;
+    let refused = outcomes.iter().filter(|outcome| **outcome == Err(429)).count();
+    assert!((18..=20).contains(&refused), "{refused}");
+    send(&broker.admin().await, "GET", "/version", &Value::Null).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_member_that_fills_its_share_leaves_room_for_the_others() {
+    let broker = Broker::with(|config| config.limits.objects_per_member = 3).await;
+    let admin = broker.admin().await;
+    let api = advertisements(&admin);
+    let create = |member: &'static str, gateway: &'static str| {
+        let api = api.clone();
+        async move {
+            let object = advertisement(member, gateway, "one");
+            api.create(&PostParams::default(), &object).await.map_err(|error| code(&error))
+        }
+    };
+    for gateway in ["a", "b", "c"] {
+        create("west", gateway).await.unwrap();
+    }
+    assert_eq!(create("west", "d").await.unwrap_err(), 403);
+    create("east", "a").await.unwrap();
+    create("west-2", "a").await.unwrap();
+}
+
+#[tokio::test]
+async fn objects_and_watches_are_bounded_in_all() {
+    let broker = Broker::with(|config| {
+        config.limits.objects = 2;
+        config.limits.watches = 1;
+    })
+    .await;
+    let admin = broker.admin().await;
+    let api = advertisements(&admin);
+    for gateway in ["a", "b"] {
+        api.create(&PostParams::default(), &advertisement("west", gateway, "one")).await.unwrap();
+    }
+    let third = api.create(&PostParams::default(), &advertisement("west", "c", "one")).await;
+    assert_eq!(code(&third.unwrap_err()), 403);
+
+    let open = api.watch(&WatchParams::default(), "0").await.unwrap();
+    let second = api.watch(&WatchParams::default(), "0").await;
+    assert_eq!(second.map(|_| ()).map_err(|error| code(&error)), Err(429));
+    drop(open);
+    eventually("a closed watch makes room", || async {
+        api.watch(&WatchParams::default(), "0").await.is_ok()
+    })
+    .await;
+}

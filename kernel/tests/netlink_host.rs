@@ -1,0 +1,117 @@
+//! Owns the proof that a whole gateway comes up, is repaired and goes without a trace: rtnetlink,
+//! nftables, settings and a real tunnel process together. Does not own the parts' own proofs.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod fixtures;
+mod namespace;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sealane_kernel::netlink::relevance::HostEvent;
+use sealane_state::address::Address;
+use sealane_state::filter::{Chain, FilterRule, FilterTable, Hook, HookKind, HookPoint};
+use sealane_state::host::HostState;
+use sealane_state::link::{Backend, Link, LinkKind};
+use sealane_state::name::LinkName;
+use sealane_state::owner;
+use sealane_state::route::{Route, Target};
+use sealane_state::sysctl::SysctlKey;
+
+use crate::fixtures::{Keys, device_with, full_peer, net};
+use crate::namespace::{TestHost, assert_same, key, node, sh};
+
+#[test]
+fn a_whole_gateway_reads_back_as_wanted_and_leaves_no_trace() {
+    let mut host = gateway_host();
+    let before = everything();
+    host.reach(&gateway());
+    let facts = host.observe().facts;
+    assert_eq!(facts.peers[&lane()].len(), 1);
+    assert!(facts.backends.contains(&Backend::Userspace));
+    host.reach(&HostState::default());
+    assert_same(&before, &everything());
+}
+
+#[test]
+fn a_tunnel_whose_device_is_deleted_comes_back_with_all_its_peers() {
+    let mut host = gateway_host();
+    host.reach(&gateway());
+    let mut events = host.host.events().unwrap();
+    sh("ip link del sealane0");
+    while events.blocking_recv() != Some(HostEvent::LinksChanged) {}
+    host.reach(&gateway());
+    host.reach(&HostState::default());
+}
+
+#[test]
+fn a_peer_that_cannot_be_written_costs_only_itself() {
+    let mut host = gateway_host();
+    let mut want = gateway();
+    let device = want.devices.get_mut(&lane()).unwrap();
+    let stranger = device_with(&[full_peer(), full_peer()]).peers.pop_last().unwrap();
+    let psk = Some(sealane_state::wireguard::PskFingerprint([9; 8]));
+    let peer = sealane_state::wireguard::Peer {
+        psk,
+        allowed_ips: BTreeSet::from([net("10.99.0.0/16")]),
+        accepted_sources: BTreeSet::new(),
+        ..stranger.1
+    };
+    device.peers.insert(stranger.0, peer);
+    let outcome = host.converge(&want);
+    let errors: Vec<_> = outcome.errors.iter().map(ToString::to_string).collect();
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].contains("no pre-shared key at hand"), "{errors:?}");
+    assert_eq!(host.observe().ours, gateway());
+    host.reach(&HostState::default());
+}
+
+fn gateway_host() -> TestHost {
+    TestHost::with_tunnels(env!("CARGO_BIN_EXE_sealane-tunnel"), Box::new(Keys))
+}
+
+fn lane() -> LinkName {
+    "sealane0".parse().unwrap()
+}
+
+/// The node of the other tests, with a lane, its filter and its settings.
+fn gateway() -> HostState {
+    let mut want = node();
+    let kind = LinkKind::WireGuard(Backend::Userspace);
+    want.links.insert(lane(), Link { kind, mtu: 1380, up: true });
+    want.devices.insert(lane(), device_with(&[full_peer()]));
+    want.addresses.insert(Address { link: lane(), net: net("10.1.0.0/32") });
+    let source = Some("10.1.0.0".parse().unwrap());
+    let out = Route { target: Target::Link(lane()), source, mtu: Some(1380) };
+    want.routes.insert(key(owner::TABLE_REMOTE, "10.6.0.0/16"), out);
+    let out = Route { target: Target::Link(lane()), source: None, mtu: None };
+    want.routes.insert(key(owner::TABLE_REMOTE, "fd06::/32"), out);
+    let hook = Hook { kind: HookKind::Filter, point: HookPoint::Prerouting, priority: -150 };
+    let rule = FilterRule("iifname \"sealane0\" ct state invalid notrack".to_owned());
+    let chain = Chain { hook: Some(hook), rules: vec![rule] };
+    want.filter = Some(FilterTable {
+        sets: BTreeMap::new(),
+        chains: BTreeMap::from([("transit".to_owned(), chain)]),
+    });
+    want.sysctls = BTreeMap::from([
+        (SysctlKey::new(["net", "ipv4", "ip_forward"]), "1".to_owned()),
+        (SysctlKey::new(["net", "ipv4", "conf", "sealane0", "rp_filter"]), "2".to_owned()),
+        (SysctlKey::new(["net", "ipv4", "conf", "sealane-vx", "rp_filter"]), "2".to_owned()),
+    ]);
+    want
+}
+
+/// What a person would compare before and after.
+fn everything() -> String {
+    let lines = [
+        "ip -o link | sed 's/ qlen.*//'",
+        "ip -o addr | sed 's/valid_lft.*//'",
+        "ip route show table all",
+        "ip -6 route show table all",
+        "ip rule",
+        "ip -6 rule",
+        "nft list ruleset",
+        "sysctl -a -r 'net.ipv[46].(ip_forward|conf)' | grep -v stable_secret",
+        "find /run -type s",
+    ];
+    lines.iter().map(|line| sh(line)).collect()
+}
