@@ -6,39 +6,13 @@ use crate::demo::cast::Cast;
 use crate::demo::summary::Summary;
 use crate::demo::teller::Teller;
 use crate::lab::error::LabError;
-use crate::lab::host::Host;
 use crate::lab::wait::eventually;
 use crate::product::agent::{self, reaches};
+use crate::product::traces::Traces;
 use crate::product::{admin, command};
 
 /// How long the others may take to hear of it.
 const HEARD: Duration = Duration::from_secs(5);
-
-/// What `leave` must give back, as commands and their output.
-pub type Traces = Vec<(&'static str, String)>;
-
-/// Looks at everything on a host that a member changes.
-///
-/// # Errors
-/// A command that fails.
-pub fn traces(host: &Host) -> Result<Traces, LabError> {
-    const LOOK: [&str; 7] = [
-        "ip -br link",
-        "ip -br address",
-        "ip rule",
-        "ip -6 rule",
-        "ip route show table all",
-        "ip -6 route show table all",
-        "nft list ruleset",
-    ];
-    LOOK.into_iter().map(|line| Ok((line, steady(&host.run(line)?)))).collect()
-}
-
-/// Without the counters and life times that change by themselves.
-fn steady(text: &str) -> String {
-    let lines = text.lines().map(|line| line.split(" expires ").next().unwrap_or_default().trim());
-    lines.collect::<Vec<_>>().join("\n")
-}
 
 /// The edge leaves; its host must be as before it joined.
 ///
@@ -53,19 +27,9 @@ pub fn edge_leaves(
     teller.chapter("A member leaves");
     let host = &cast.edge.host;
     teller.run(host, command::LEAVE)?;
-    let after = traces(host)?;
-    let changed: Vec<String> = before
-        .iter()
-        .zip(&after)
-        .filter(|(before, after)| before != after)
-        .map(|(before, after)| format!("`{}` was {} and is {}", before.0, before.1, after.1))
-        .collect();
-    let outcome = if changed.is_empty() {
-        Ok("ip and nft print what they printed before the join".to_owned())
-    } else {
-        Err(changed.join("; "))
-    };
-    summary.outcome("leave gives the host back", outcome);
+    let outcome = before.same_as(&Traces::of(host)?);
+    let same = "ip, nft, sysctl and files are as before the join".to_owned();
+    summary.outcome("leave gives the host back", outcome.map(|()| same));
     let kubectl = format!("kubectl --kubeconfig {} get advertisements", command::KUBECONFIG);
     let told = teller.run(&cast.ground.admin, &kubectl)?;
     let line = told.lines().find(|line| line.starts_with("edge."));
@@ -89,8 +53,8 @@ pub fn edge_leaves(
 /// A command that fails, or lanes that do not come up.
 pub fn edge_returns(cast: &Cast, teller: &mut Teller) -> Result<(), LabError> {
     teller.chapter("And joins again, with a new token");
-    teller.run(&cast.ground.admin, &command::token("edge", &cast.edge.networks()))?;
-    admin::carry_token(&cast.ground, "edge", &[&cast.edge.host])?;
+    teller.run(&cast.ground.admin, &command::token_again("edge"))?;
+    admin::carry(&cast.ground, &command::again("edge"), &[&cast.edge.host])?;
     teller.run(&cast.edge.host, command::JOIN)?;
     agent::comes_to_reach(&cast.edge.host, &["berlin", "tokyo"])
 }

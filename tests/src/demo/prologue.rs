@@ -62,7 +62,7 @@ pub fn join(
     }
     let begin = Instant::now();
     for (host, _, member) in cast.hosts() {
-        admin::carry_token(&cast.ground, member, &[&host])?;
+        admin::carry(&cast.ground, &command::token_file(member), &[&host])?;
         teller.run(&host, command::JOIN)?;
     }
     for (host, _, member) in cast.hosts() {

@@ -1,12 +1,12 @@
 //! Owns the order of the demo's chapters, and what happens when one of them cannot go on.
 
 use crate::demo::cast::Cast;
-use crate::demo::farewell::{self, traces};
 use crate::demo::summary::Summary;
 use crate::demo::teller::{Teller, say};
-use crate::demo::{faults, prologue, traffic};
+use crate::demo::{farewell, faults, prologue, traffic};
 use crate::lab::error::LabError;
 use crate::lab::kept;
+use crate::product::traces::Traces;
 
 /// The lab's name.
 pub const NAME: &str = "demo";
@@ -59,7 +59,7 @@ fn acts(
     teller: &mut Teller,
     summary: &mut Summary,
 ) -> Result<(), LabError> {
-    let before = traces(&cast.edge.host)?;
+    let before = Traces::of(&cast.edge.host)?;
     let broker = prologue::found(cast, teller)?;
     let mut programs = prologue::join(cast, broker, teller, summary)?;
     traffic::look(cast, teller, summary)?;

@@ -31,14 +31,14 @@ pub fn admit(
     hosts: &[&Host],
 ) -> Result<(), LabError> {
     ground.admin.run(&command::token(member, networks))?;
-    carry_token(ground, member, hosts)
+    carry(ground, &command::token_file(member), hosts)
 }
 
-/// Carries a member's token to its hosts.
+/// Carries a token to hosts, as by `scp`.
 ///
 /// # Errors
-/// There is no such token.
-pub fn carry_token(ground: &Ground, member: &str, hosts: &[&Host]) -> Result<(), LabError> {
-    let token = ground.admin.read_file(command::token_file(member))?;
+/// There is no such file.
+pub fn carry(ground: &Ground, token: &str, hosts: &[&Host]) -> Result<(), LabError> {
+    let token = ground.admin.read_file(token)?;
     hosts.iter().try_for_each(|host| host.write_file(command::TOKEN, &token))
 }

@@ -6,6 +6,8 @@ use crate::product::broker::Broker;
 
 /// Where the administrator keeps the root key and the manifest.
 pub const CLUSTERSET: &str = "/etc/sealane/clusterset";
+/// Where the recovery key is until it is taken off the machine.
+pub const RECOVERY: &str = "/etc/sealane/recovery.key";
 /// Where the administrator keeps the access to the broker.
 pub const KUBECONFIG: &str = "/etc/sealane/admin.kubeconfig";
 /// Where a token is put on the host that joins.
@@ -18,14 +20,10 @@ pub const LEAVE: &str = "sealane leave";
 /// Makes the clusterset.
 pub fn init(broker: &Broker) -> String {
     format!(
-        "sealane clusterset init --dir {CLUSTERSET} --no-passphrase --broker {},{}",
+        "sealane clusterset init --dir {CLUSTERSET} --no-passphrase \
+         --recovery-file {RECOVERY} --broker {},{}",
         broker.url, broker.spki
     )
-}
-
-/// Puts the list on the broker.
-pub fn apply() -> String {
-    format!("sealane clusterset apply --dir {CLUSTERSET} --kubeconfig {KUBECONFIG}")
 }
 
 /// Admits a member; where its token goes.
@@ -35,6 +33,19 @@ pub fn token(member: &str, networks: &[IpNetwork]) -> String {
         "sealane token create --dir {CLUSTERSET} --kubeconfig {KUBECONFIG} --cluster {member}{cidrs} --output {}",
         token_file(member)
     )
+}
+
+/// Admits a member that is on the list already, whose identity is gone.
+pub fn token_again(member: &str) -> String {
+    format!(
+        "sealane token create --dir {CLUSTERSET} --kubeconfig {KUBECONFIG} --cluster {member} --rekey --output {}",
+        again(member)
+    )
+}
+
+/// Where the administrator has a member's second token.
+pub fn again(member: &str) -> String {
+    format!("/etc/sealane/{member}-again.token")
 }
 
 /// Where the administrator has a member's token.

@@ -9,3 +9,4 @@ pub mod broker;
 pub mod agent;
 pub mod admin;
 pub mod reach;
+pub mod traces;
