@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use sealane_plan::health::{EndpointAdvice, LaneHealth, LegHealth, PathState};
+use sealane_plan::health::{EndpointAdvice, LaneHealth, LegHealth, PathState, Session};
 use sealane_plan::name::{LaneId, NodeName, UnixSeconds};
 use sealane_plan::plan::{LaneTarget, LegTarget, Plan, ProbeTargets};
 use sealane_plan::remote::CandidateKind;
 use sealane_probe::candidates::{Candidate, Choice, Families, Source, TunnelReport};
 use sealane_probe::health::{Interest, State};
+use sealane_probe::mtu::Phase;
 use sealane_probe::path::{Path, PathConfig, PathReport};
 use sealane_probe::responder::Responder;
 use sealane_probe::seed::Seed;
@@ -28,6 +29,9 @@ use crate::probe_io::{ProbeSockets, Sent, Way};
 /// A lane on which nothing else is due is looked at this often.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
+/// WireGuard's REJECT_AFTER_TIME: packets of an older session are refused (paper, section 6.1).
+const REJECT_AFTER_SECONDS: u64 = 180;
+
 /// All paths of this host.
 pub struct Paths {
     origin: Instant,
@@ -44,6 +48,7 @@ struct Watched<Target> {
     way: Way,
     path: Path,
     advice: EndpointAdvice,
+    session: Session,
     shown: Option<Shown>,
 }
 
@@ -51,8 +56,9 @@ struct Watched<Target> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Shown {
     state: State,
-    path_mtu: Option<u16>,
+    path_mtu: Option<u32>,
     advice: EndpointAdvice,
+    session: Session,
 }
 
 impl Paths {
@@ -98,6 +104,10 @@ impl Paths {
             let facts = seen.facts.peers.get(&lane.target.link).and_then(|it| it.get(&id.remote));
             let facts = facts.copied().unwrap_or_default();
             let age = facts.counters.last_handshake.map(|at| unix_now.saturating_sub(at));
+            lane.session = match age {
+                Some(age) if age < REJECT_AFTER_SECONDS => Session::Live,
+                _ => Session::Gone,
+            };
             let report = TunnelReport {
                 endpoint: facts.endpoint,
                 handshake_age: age.map(Duration::from_secs),
@@ -166,8 +176,9 @@ impl Paths {
                 since: Some(UnixSeconds(unix_now.saturating_sub(age))),
                 rtt: smoothed(&report),
                 loss_permille: u16::try_from(report.loss.permille()).unwrap_or(1000),
-                path_mtu: report.path_mtu.map(u32::from),
+                path_mtu: settled_mtu(&report),
                 endpoint: lane.advice,
+                session: lane.session,
             }
         };
         self.lanes.iter().map(|(id, lane)| (*id, health(lane))).collect()
@@ -208,9 +219,8 @@ impl Paths {
     }
 
     fn has_news(&mut self) -> bool {
-        let lanes =
-            self.lanes.values_mut().map(|lane| news(&lane.path, lane.advice, &mut lane.shown));
-        let legs = self.legs.values_mut().map(|leg| news(&leg.path, leg.advice, &mut leg.shown));
+        let lanes = self.lanes.values_mut().map(Watched::has_news);
+        let legs = self.legs.values_mut().map(Watched::has_news);
         lanes.chain(legs).fold(false, |any, one| any | one)
     }
 
@@ -262,7 +272,8 @@ impl Paths {
 }
 
 fn watched<Target>(target: Target, way: Way, path: Path) -> Watched<Target> {
-    Watched { target, way, path, advice: EndpointAdvice::Leave, shown: None }
+    let (advice, session) = (EndpointAdvice::Leave, Session::Gone);
+    Watched { target, way, path, advice, session, shown: None }
 }
 
 fn config(remote: IpAddr, max_mtu: u32, interest: Interest) -> PathConfig {
@@ -277,10 +288,27 @@ fn send_due(sockets: &ProbeSockets, now: Time, way: &Way, path: &mut Path) {
     }
 }
 
-fn news(path: &Path, advice: EndpointAdvice, shown: &mut Option<Shown>) -> bool {
-    let report = path.report();
-    let now = Shown { state: report.state, path_mtu: report.path_mtu, advice };
-    shown.replace(now) != Some(now)
+impl<Target> Watched<Target> {
+    /// Says whether anything changed that a plan is made from, since this was last asked.
+    fn has_news(&mut self) -> bool {
+        let report = self.path.report();
+        let now = Shown {
+            state: report.state,
+            path_mtu: settled_mtu(&report),
+            advice: self.advice,
+            session: self.session,
+        };
+        self.shown.replace(now) != Some(now)
+    }
+}
+
+/// Returns the path MTU in bytes once the search for it is over; what is known half-way is only a
+/// lower bound, and routes would follow each of its steps.
+fn settled_mtu(report: &PathReport) -> Option<u32> {
+    match report.mtu_phase {
+        Phase::Complete | Phase::Confirming | Phase::BelowBase => report.path_mtu.map(u32::from),
+        Phase::Base | Phase::Searching => None,
+    }
 }
 
 fn path_state(state: State) -> PathState {
