@@ -122,7 +122,6 @@ impl EdgeSite {
         host.default_via(&lan.addresses())?;
         let nat = Nat::hide(&router, &outside, Ports::Preserved)?;
         let inside = apps.attach(&host, 1)?;
-        host.enable_forwarding()?;
         let app = lab.host(&format!("{name}-app"))?;
         let link = apps.attach(&app, 2)?;
         app.default_via(&inside.addresses())?;
