@@ -1,4 +1,4 @@
-//! Section 10, rows about joining: enrolments, pins, rekeys and the token.
+//! Hostile inputs about joining: enrolments, pins, rekeys and the token.
 
 use crate::fixture::*;
 use sealane_api::clusterset::{BrokerAddress, JoinKey, ListPosition};

@@ -1,4 +1,4 @@
-//! Section 10, rows about the ClusterSet: root, recovery, versions and entries.
+//! Hostile inputs about the ClusterSet: root, recovery, versions and entries.
 
 use crate::fixture::*;
 use sealane_api::clusterset::ListPosition;
