@@ -243,7 +243,7 @@ fn candidate(mut object: Object) -> Result<Candidate, Rejected> {
     Ok(Candidate { kind, addr, port })
 }
 
-/// Returns the bytes that a tunnel key signs to prove whose it is (TRUST.md 3.5).
+/// Returns the bytes that a tunnel key signs to prove whose it is (PROTOCOL.md 3.5).
 #[must_use]
 pub fn proof_message(
     id: &ClusterSetId,

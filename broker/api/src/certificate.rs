@@ -1,5 +1,5 @@
 //! Enrolments and gateway certificates: what identity and join keys sign. Checks of signatures and
-//! positions are in `verify`.
+//! positions are in `verify` (PROTOCOL.md 3.4).
 
 use crate::names::{ClusterId, ClusterSetId, GatewayName};
 use crate::reason::{Reason, Rejected};

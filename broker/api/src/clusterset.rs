@@ -115,7 +115,7 @@ impl MemberEntry {
     }
 }
 
-/// The list of members as believed: every rule about entries holds (TRUST.md 4.1 step 7).
+/// The list of members as believed: every rule about entries holds (PROTOCOL.md 4.1, step 7).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterSet {
     /// The clusterset's id.

@@ -133,7 +133,7 @@ impl ClusterSetPayload {
         }
     }
 
-    /// Judges every entry (TRUST.md 4.1 step 7); `authorities` are the root and recovery keys.
+    /// Judges every entry (PROTOCOL.md 4.1, step 7); `authorities` are the root and recovery keys.
     ///
     /// # Errors
     /// The reason of the first rule that fails, naming the member.
