@@ -117,7 +117,7 @@ pub struct TunnelPayload {
     pub slot: u64,
     /// Largest inner packet. Unit: bytes.
     pub mtu: u64,
-    /// ML-KEM-768 key, base64url.
+    /// ML-KEM-768 key, base64url. Reserved (PROTOCOL.md 9).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kem: Option<String>,
     /// Outer addresses.

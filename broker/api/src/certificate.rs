@@ -54,7 +54,7 @@ impl EnrolmentPayload {
 pub enum Role {
     /// Advertisements of one gateway.
     Gateway,
-    /// Services of the member; `gateway` is empty.
+    /// Services of the member; `gateway` is empty. Reserved (PROTOCOL.md 9).
     Services,
 }
 
