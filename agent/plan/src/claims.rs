@@ -143,19 +143,21 @@ impl Fences {
 
 /// Prefixes that earlier members have, by address.
 #[derive(Default)]
-struct Taken(BTreeMap<IpAddr, (IpNetwork, MemberId)>);
+struct Taken<'a>(BTreeMap<IpAddr, (IpNetwork, &'a MemberId)>);
 
-impl Taken {
+impl<'a> Taken<'a> {
     fn objection(&self, prefix: IpNetwork, member: &MemberId) -> Option<Problem> {
         let (_, (held, holder)) = self.0.range(..=prefix.broadcast()).next_back()?;
         let meets = prefix::covers(*held, prefix) || prefix::covers(prefix, *held);
-        let (member, holder) = (member.clone(), holder.clone());
-        meets.then_some(Problem::PrefixTaken { prefix, member, holder })
+        meets.then(|| {
+            let (member, holder) = (member.clone(), (*holder).clone());
+            Problem::PrefixTaken { prefix, member, holder }
+        })
     }
 
-    fn take(&mut self, member: &MemberId, prefixes: Vec<IpNetwork>) {
+    fn take(&mut self, member: &'a MemberId, prefixes: Vec<IpNetwork>) {
         for prefix in prefix::aggregated(prefixes) {
-            self.0.insert(prefix.network(), (prefix, member.clone()));
+            self.0.insert(prefix.network(), (prefix, member));
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::remote::Candidate;
 const KEEPALIVE_SECONDS: u16 = 25;
 
 /// Which lane each prefix is given to, per link; no two peers of a link share one.
-type Given<'l> = BTreeMap<(LinkName, IpNetwork), &'l Lane<'l>>;
+type Given<'l> = BTreeMap<&'l LinkName, BTreeMap<IpNetwork, &'l Lane<'l>>>;
 
 /// Puts the lane links, their devices and our addresses inside the lanes into `host`.
 pub fn place_devices(
@@ -68,7 +68,7 @@ pub fn place_peers(
 ) {
     let given = give(rankings);
     let mut allowed: BTreeMap<PublicKey, BTreeSet<IpNetwork>> = BTreeMap::new();
-    for ((_, prefix), lane) in &given {
+    for (prefix, lane) in given.values().flatten() {
         allowed.entry(lane.tunnel.key).or_default().insert(*prefix);
     }
     for ranking in rankings {
@@ -105,18 +105,20 @@ pub fn probe_prefixes(lane: &Lane<'_>) -> impl Iterator<Item = IpNetwork> {
 fn give<'l>(rankings: &'l [Ranking<'l>]) -> Given<'l> {
     let mut given = Given::new();
     for lane in rankings.iter().flat_map(|ranking| &ranking.lanes) {
+        let on_link = given.entry(&lane.link).or_default();
         for probe in probe_prefixes(lane) {
-            given.entry((lane.link.clone(), probe)).or_insert(lane);
+            on_link.entry(probe).or_insert(lane);
         }
     }
     for ranking in rankings {
         let mut held: BTreeMap<&LinkName, Vec<IpNetwork>> = BTreeMap::new();
         for lane in &ranking.lanes {
             let held = held.entry(&lane.link).or_default();
+            let on_link = given.entry(&lane.link).or_default();
             for network in &lane.claimant.prefixes {
                 if !held.iter().any(|wider| prefix::covers(*wider, *network)) {
                     held.push(*network);
-                    given.entry((lane.link.clone(), *network)).or_insert(lane);
+                    on_link.entry(*network).or_insert(lane);
                 }
             }
         }
@@ -127,7 +129,8 @@ fn give<'l>(rankings: &'l [Ranking<'l>]) -> Given<'l> {
 /// Returns the sources that a lane's gateway may use although another lane of its member has them,
 /// or has a part of them.
 fn besides(lane: &Lane<'_>, ranking: &Ranking<'_>, given: &Given<'_>) -> BTreeSet<IpNetwork> {
-    let holder = |prefix| given.get(&(lane.link.clone(), prefix));
+    let on_link = given.get(&lane.link);
+    let holder = |prefix| on_link.and_then(|held| held.get(&prefix));
     let others = || ranking.lanes.iter().filter(|other| other.id != lane.id);
     let shared = |prefix: &IpNetwork| match holder(*prefix) {
         Some(has) if has.id == lane.id => {
@@ -163,7 +166,7 @@ fn report_shared_slot(
     problems: &mut BTreeSet<Problem>,
 ) {
     for prefix in besides {
-        let holder = given.get(&(lane.link.clone(), *prefix));
+        let holder = given.get(&lane.link).and_then(|held| held.get(prefix));
         if let Some(holder) = holder.filter(|holder| holder.id != lane.id) {
             problems.insert(Problem::SlotShared {
                 gateway: lane.claimant.id.clone(),

@@ -15,7 +15,6 @@ use crate::claims::Claims;
 use crate::digest;
 use crate::election::Ranking;
 use crate::ground::Ground;
-use crate::health::PathState;
 use crate::lanes::Lane;
 use crate::leg::Leg;
 use crate::mtu;
@@ -174,7 +173,7 @@ fn by_lanes(claims: &Claims<'_>, rankings: &[Ranking<'_>]) -> BTreeMap<IpNetwork
 }
 
 fn by_lane(member: &MemberId, lane: &Lane<'_>) -> RemotePrefix {
-    if lane.health.state == PathState::Down {
+    if !lane.is_usable() {
         return refused(member);
     }
     RemotePrefix {

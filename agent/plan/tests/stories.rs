@@ -64,6 +64,24 @@ fn a_gateway_takes_in_what_another_gateway_brings() {
 }
 
 #[test]
+fn all_hosts_of_two_members_fit_together() {
+    let nodes = [("g1", Gateway), ("g2", Gateway), ("w1", Worker)];
+    let (north, edge) = (lab::north(Stack::Dual, &nodes), lab::edge(Stack::Dual));
+    for node in ["g1", "g2", "w1"] {
+        let mut world = lab::world(&north, node, &[&edge]);
+        lab::up(&mut world, ("north", node), BOX, 12);
+        lab::leg(&mut world, "g1", PathState::Up);
+        lab::leg(&mut world, "g2", PathState::Up);
+        check(&format!("whole/{node}"), &plan(&world, NOW));
+    }
+    let mut world = lab::world(&edge, "box", &[&north]);
+    world.host.backends.insert(Backend::Kernel);
+    lab::up(&mut world, BOX, G1, 4);
+    lab::up(&mut world, BOX, G2, 30);
+    check("whole/box", &plan(&world, NOW));
+}
+
+#[test]
 fn the_better_of_two_remote_gateways_carries_and_both_may_send() {
     let north = lab::north(Stack::Dual, &[("g1", Gateway), ("g2", Gateway)]);
     let mut world = lab::world(&lab::edge(Stack::Dual), "box", &[&north]);
@@ -75,6 +93,17 @@ fn the_better_of_two_remote_gateways_carries_and_both_may_send() {
     check("two-gateways/second-died", &plan(&world, NOW));
     lab::down(&mut world, BOX, G1);
     check("two-gateways/both-died", &plan(&world, NOW));
+}
+
+#[test]
+fn a_silent_agent_cuts_no_lane_that_nobody_can_replace() {
+    let north = lab::north(Stack::Dual, &[("g1", Gateway), ("g2", Gateway)]);
+    let mut world = lab::world(&lab::edge(Stack::Dual), "box", &[&north]);
+    lab::silent(&mut world, BOX, G2);
+    lab::up(&mut world, BOX, G1, 30);
+    check("two-gateways/silent-with-a-better-one", &plan(&world, NOW));
+    lab::down(&mut world, BOX, G1);
+    check("two-gateways/silent-as-last-resort", &plan(&world, NOW));
 }
 
 #[test]
