@@ -48,8 +48,16 @@ pub struct Pass {
     pub failed: Vec<String>,
 }
 
+/// What a packet meets on its way through a host.
+pub struct Terrain {
+    /// All rules and routes.
+    pub routing: RoutingSnapshot,
+    /// All nftables tables in libnftables' JSON; `None` when they could not be read.
+    pub ruleset: Option<String>,
+}
+
 /// A question that only a look at the host answers.
-pub type Errand = oneshot::Sender<Result<RoutingSnapshot, String>>;
+pub type Errand = oneshot::Sender<Result<Terrain, String>>;
 
 /// What the hand is connected to.
 pub struct Strings {
@@ -159,8 +167,9 @@ impl Hand {
                 errand = self.strings.errands.recv() => {
                     let errand = errand.ok_or(Unheard)?;
                     let answer = self.host.routing().map_err(|refusal| refusal.to_string());
+                    let ruleset = self.host.ruleset().ok();
                     // Who asked may have stopped waiting.
-                    let _ = errand.send(answer);
+                    let _ = errand.send(answer.map(|routing| Terrain { routing, ruleset }));
                 }
                 call = calls.recv(), if monitored => match call {
                     Some(_) => due = due.min(Instant::now() + BURST),

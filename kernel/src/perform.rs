@@ -167,14 +167,8 @@ impl<'a> Performer<'a> {
             Ok(links) => links,
             Err(refusal) => return self.record(run, vec![Err(refusal); run.len()]),
         };
-        let requests: Vec<_> = run.iter().map(|change| request(change, &links)).collect();
-        let sound: Vec<_> = requests.iter().flatten().cloned().collect();
-        let mut written = self.host.channel.write(&sound).into_iter();
-        let result = |request: Result<Write, Refusal>| match request {
-            Ok(_) => written.next().unwrap_or_else(|| Err(Refusal::plain(Errno::EIO))),
-            Err(refusal) => Err(refusal),
-        };
-        let results = requests.into_iter().map(result).collect();
+        let requests = run.iter().map(|change| request(change, &links)).collect();
+        let results = self.host.channel.write_sound(requests);
         self.record(run, results);
     }
 

@@ -71,8 +71,8 @@ pub struct BrokerAddress {
     pub spki: Vec<String>,
 }
 
-/// Namespace of a clusterset's objects when an address names none.
-pub const DEFAULT_NAMESPACE: &str = "sealane";
+/// Namespace of a clusterset's objects on its broker when an address names none.
+pub const DEFAULT_NAMESPACE: &str = "sealane-system";
 
 fn default_namespace() -> String {
     DEFAULT_NAMESPACE.to_owned()

@@ -12,6 +12,7 @@ use netlink_packet_route::link::{
     LinkInfo, LinkMessage,
 };
 use nix::errno::Errno;
+use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkWireguard};
 use sealane_state::facts::LinkFacts;
 use sealane_state::link::{Backend, Link, LinkKind};
 use sealane_state::name::LinkName;
@@ -197,22 +198,25 @@ pub fn add(channel: &mut Channel, name: &LinkName, link: &Link) -> Result<(), Re
     if let Some(present) = table.named(name) {
         return adopt(channel, &table, present, link);
     }
-    let mut message = LinkMessage::default();
-    message.attributes.push(LinkAttribute::IfName(name.to_string()));
-    message.attributes.push(LinkAttribute::Mtu(link.mtu));
-    match &link.kind {
+    let message = match &link.kind {
         LinkKind::Vxlan(wanted) => {
-            message.attributes.extend(vxlan::attributes(wanted, table.index(&wanted.underlay)?));
+            vxlan::message(name, wanted, table.index(&wanted.underlay)?).mtu(link.mtu).build()
         }
-        LinkKind::WireGuard(_) => message
-            .attributes
-            .push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Wireguard)])),
-    }
+        LinkKind::WireGuard(_) => LinkWireguard::new(name.as_str()).mtu(link.mtu).build(),
+    };
     let create =
         Write { message: RouteNetlinkMessage::NewLink(message), flags: NLM_F_CREATE | NLM_F_EXCL };
-    let results = channel.write(&[create, mark(name)]);
-    results.into_iter().collect::<Result<Vec<()>, _>>()?;
-    finish(channel, name, link.mtu)
+    match channel.write(&[create, mark(name)]).as_slice() {
+        [Ok(()), marked] => marked.clone()?,
+        [Err(refusal), Ok(())] => {
+            // Another hand made a link of this name just now, and got our mark.
+            channel.write_one(change(named(name).alias("")))?;
+            return Err(refusal.clone());
+        }
+        results => results.iter().cloned().collect::<Result<(), _>>()?,
+    }
+    let index = LinkTable::read(channel)?.own_index(name)?;
+    finish(channel, name, index, link.mtu)
 }
 
 /// Makes sure that a process may make a link of this name.
@@ -235,9 +239,9 @@ pub fn take_over_tun(channel: &mut Channel, name: &LinkName, link: &Link) -> Res
     let table = LinkTable::read(channel)?;
     match table.named(name) {
         None => Err(Refusal::because(Errno::ENODEV, format!("link {name} is not there"))),
-        Some(SeenLink { driver: Driver::Tun, ours, unmarked, .. }) if *ours || *unmarked => {
+        Some(SeenLink { driver: Driver::Tun, ours, unmarked, facts, .. }) if *ours || *unmarked => {
             channel.write_one(mark(name))?;
-            finish(channel, name, link.mtu)
+            finish(channel, name, facts.index, link.mtu)
         }
         Some(_) => Err(not_ours(name)),
     }
@@ -248,8 +252,8 @@ pub fn take_over_tun(channel: &mut Channel, name: &LinkName, link: &Link) -> Res
 /// # Errors
 /// The first refusal.
 pub fn set(channel: &mut Channel, name: &LinkName, link: &Link) -> Result<(), Refusal> {
-    LinkTable::read(channel)?.own_index(name)?;
-    finish(channel, name, link.mtu)
+    let index = LinkTable::read(channel)?.own_index(name)?;
+    finish(channel, name, index, link.mtu)
 }
 
 /// Deletes a link of ours; one that is gone already is no error.
@@ -261,8 +265,7 @@ pub fn delete(channel: &mut Channel, name: &LinkName) -> Result<(), Refusal> {
         Err(refusal) if refusal.errno == Errno::ENODEV => return Ok(()),
         other => other?,
     };
-    let mut message = LinkMessage::default();
-    message.header.index = index;
+    let message = LinkUnspec::new_with_index(index).build();
     let delete = Write { message: RouteNetlinkMessage::DelLink(message), flags: 0 };
     match channel.write_one(delete) {
         Err(refusal) if refusal.errno == Errno::ENODEV => Ok(()),
@@ -288,7 +291,7 @@ fn adopt(
         return Err(not_ours(&present.name));
     }
     channel.write_one(mark(&present.name))?;
-    finish(channel, &present.name, wanted.mtu)
+    finish(channel, &present.name, present.facts.index, wanted.mtu)
 }
 
 fn not_ours(name: &LinkName) -> Refusal {
@@ -296,35 +299,31 @@ fn not_ours(name: &LinkName) -> Refusal {
     Refusal::because(Errno::EEXIST, text)
 }
 
-fn change(name: &LinkName, attributes: Vec<LinkAttribute>) -> Write {
-    let mut message = LinkMessage::default();
-    message.attributes.push(LinkAttribute::IfName(name.to_string()));
-    message.attributes.extend(attributes);
-    Write { message: RouteNetlinkMessage::SetLink(message), flags: 0 }
+fn change(link: LinkMessageBuilder<LinkUnspec>) -> Write {
+    Write { message: RouteNetlinkMessage::SetLink(link.build()), flags: 0 }
+}
+
+fn named(name: &LinkName) -> LinkMessageBuilder<LinkUnspec> {
+    LinkUnspec::new_with_name(name.as_str())
 }
 
 fn mark(name: &LinkName) -> Write {
-    change(name, vec![LinkAttribute::IfAlias(owner::LINK_ALIAS.to_owned())])
+    change(named(name).alias(owner::LINK_ALIAS))
 }
 
 /// Sets MTU, queue and IPv6 manners, then brings the link up.
-fn finish(channel: &mut Channel, name: &LinkName, mtu: u32) -> Result<(), Refusal> {
-    let sizes = vec![LinkAttribute::Mtu(mtu), LinkAttribute::TxQueueLen(TX_QUEUE_LEN)];
-    channel.write_one(change(name, sizes))?;
+fn finish(channel: &mut Channel, name: &LinkName, index: u32, mtu: u32) -> Result<(), Refusal> {
+    let link = || LinkUnspec::new_with_index(index);
+    channel.write_one(change(link().mtu(mtu).txqueuelen(TX_QUEUE_LEN)))?;
     let none = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
     let spec = LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![none])]);
-    match channel.write_one(change(name, vec![spec])) {
+    match channel.write_one(change(link().append_extra_attribute(spec))) {
         // Without IPv6 in the kernel there are no addresses to keep it from making.
         Err(refusal) if refusal.errno == Errno::EAFNOSUPPORT => {}
         other => other?,
     }
     enable_ipv6(name)?;
-    let mut up = change(name, Vec::new());
-    if let RouteNetlinkMessage::SetLink(message) = &mut up.message {
-        message.header.flags = LinkFlags::Up;
-        message.header.change_mask = LinkFlags::Up;
-    }
-    channel.write_one(up)
+    channel.write_one(change(link().up()))
 }
 
 /// Where a host has IPv6 off for all links, ours still needs it: IPv4 routes go by IPv6 next hops,

@@ -19,7 +19,7 @@ pub struct BrokerArgs {
     #[arg(long = "broker-pin", value_name = "PIN", requires = "brokers")]
     pub pins: Vec<String>,
     /// Namespace of the clusterset on the brokers.
-    #[arg(long, value_name = "NAME", default_value = access::DEFAULT_NAMESPACE)]
+    #[arg(long, value_name = "NAME", default_value = sealane_api::clusterset::DEFAULT_NAMESPACE)]
     pub broker_namespace: String,
 }
 

@@ -1,4 +1,4 @@
-//! TRUST.md section 11: the computed answers.
+//! The known answers of `PROTOCOL.md` section 10, which another implementation must reach too.
 
 use crate::fixture::{clusterset_id, pair, seed, tunnel_seed};
 use sealane_api::names::GatewayId;
