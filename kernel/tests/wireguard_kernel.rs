@@ -31,7 +31,7 @@ fn a_kernel_device_reads_back_as_it_was_written() {
 #[test]
 #[ignore = "needs a kernel with WireGuard"]
 fn peers_of_a_kernel_device_change_and_go() {
-    let mut devices = fresh_device();
+    let devices = fresh_device();
     let before = [peer_with(&["10.1.0.0/16", "10.2.0.0/16", "fd00::/64"]), peer_with(&[])];
     put(&devices, &device_with(&before));
     let mut moved = peer_with(&["10.1.0.0/16"]);
@@ -48,7 +48,7 @@ fn peers_of_a_kernel_device_change_and_go() {
 #[test]
 #[ignore = "needs a kernel with WireGuard"]
 fn a_thousand_kernel_peers_and_ten_thousand_prefixes_are_written_and_read_without_loss() {
-    let mut devices = fresh_device();
+    let devices = fresh_device();
     let mut peers: Vec<Peer> = (0..1_000)
         .map(|number: u32| {
             let prefix = |host| format!("10.{}.{}.{host}/32", number / 250, number % 250);
@@ -65,7 +65,7 @@ fn a_thousand_kernel_peers_and_ten_thousand_prefixes_are_written_and_read_withou
 #[test]
 #[ignore = "needs a kernel with WireGuard"]
 fn a_kernel_peer_with_accepted_sources_is_refused_and_the_others_are_done() {
-    let mut devices = fresh_device();
+    let devices = fresh_device();
     let wanted = device_with(&[full_peer(), peer_with(&["10.9.0.0/16"])]);
     devices.set_device(&link(), &wanted, &Keys).unwrap();
     let refused = devices.put_peers(&link(), &wanted.peers, &Keys).unwrap();
@@ -77,7 +77,7 @@ fn a_kernel_peer_with_accepted_sources_is_refused_and_the_others_are_done() {
 #[test]
 #[ignore = "needs a kernel with WireGuard"]
 fn a_link_of_another_kind_is_no_kernel_device() {
-    let mut devices = fresh_device();
+    let devices = fresh_device();
     let fault = devices.observe(&"lo".parse().unwrap()).unwrap_err();
     assert!(matches!(fault, WireguardError::NoDevice { .. }), "{fault}");
 }
