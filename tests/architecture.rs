@@ -81,7 +81,16 @@ const IMPURE_WORDS: &[&str] = &[
 
 /// Third-party crates that a pure crate must not depend on.
 const IMPURE_CRATES: &[&str] = &[
-    "tokio", "tracing", "rand", "getrandom", "nix", "libc", "socket2", "rtnetlink", "axum", "hyper",
+    "tokio",
+    "tracing",
+    "rand",
+    "getrandom",
+    "nix",
+    "libc",
+    "socket2",
+    "rtnetlink",
+    "axum",
+    "hyper",
 ];
 
 const LARGEST_FILE: usize = 600;
@@ -90,10 +99,8 @@ const LARGEST_FUNCTION: usize = 70;
 #[test]
 fn crates_import_only_what_the_architecture_allows() {
     let metadata = MetadataCommand::new().no_deps().exec().unwrap();
-    let allowed: BTreeMap<&str, BTreeSet<&str>> = EDGES
-        .iter()
-        .map(|(name, _, imports)| (*name, imports.iter().copied().collect()))
-        .collect();
+    let allowed: BTreeMap<&str, BTreeSet<&str>> =
+        EDGES.iter().map(|(name, _, imports)| (*name, imports.iter().copied().collect())).collect();
     let mut seen = BTreeSet::new();
     for package in &metadata.packages {
         let name = package.name.as_str();

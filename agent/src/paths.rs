@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use sealane_plan::health::{EndpointAdvice, LaneHealth, LegHealth, PathState};
+use sealane_plan::health::{EndpointAdvice, LaneHealth, LegHealth, PathState, Session};
 use sealane_plan::name::{LaneId, NodeName, UnixSeconds};
 use sealane_plan::plan::{LaneTarget, LegTarget, Plan, ProbeTargets};
 use sealane_plan::remote::CandidateKind;
 use sealane_probe::candidates::{Candidate, Choice, Families, Source, TunnelReport};
 use sealane_probe::health::{Interest, State};
+use sealane_probe::mtu::Phase;
 use sealane_probe::path::{Path, PathConfig, PathReport};
 use sealane_probe::responder::Responder;
 use sealane_probe::seed::Seed;
@@ -19,6 +20,7 @@ use sealane_state::facts::Observation;
 use sealane_state::name::LinkName;
 use sealane_state::owner;
 use sealane_state::rule::Family;
+use sealane_state::wireguard::PublicKey;
 use tokio::sync::mpsc;
 
 use crate::event::{Datagram, Event};
@@ -28,12 +30,16 @@ use crate::probe_io::{ProbeSockets, Sent, Way};
 /// A lane on which nothing else is due is looked at this often.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
+/// WireGuard's REJECT_AFTER_TIME: packets of an older session are refused (paper, section 6.1).
+const REJECT_AFTER_SECONDS: u64 = 180;
+
 /// All paths of this host.
 pub struct Paths {
     origin: Instant,
     lanes: BTreeMap<LaneId, Watched<LaneTarget>>,
     legs: BTreeMap<NodeName, Watched<LegTarget>>,
     responder: Responder,
+    known: BTreeSet<IpAddr>,
     sockets: ProbeSockets,
     listeners: BTreeMap<Way, Listener>,
     events: mpsc::Sender<Event>,
@@ -44,6 +50,7 @@ struct Watched<Target> {
     way: Way,
     path: Path,
     advice: EndpointAdvice,
+    session: Session,
     shown: Option<Shown>,
 }
 
@@ -51,8 +58,9 @@ struct Watched<Target> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Shown {
     state: State,
-    path_mtu: Option<u16>,
+    path_mtu: Option<u32>,
     advice: EndpointAdvice,
+    session: Session,
 }
 
 impl Paths {
@@ -63,6 +71,7 @@ impl Paths {
             lanes: BTreeMap::new(),
             legs: BTreeMap::new(),
             responder: Responder::default(),
+            known: BTreeSet::new(),
             sockets: ProbeSockets::new(events.clone()),
             listeners: BTreeMap::new(),
             events,
@@ -75,7 +84,8 @@ impl Paths {
         self.follow_lanes(now, plan, seen);
         self.follow_legs(now, &plan.probes, seen);
         let own = own_ways(plan, seen);
-        self.responder.set_sources(now, answered(plan));
+        self.known = answered(plan);
+        self.responder.set_sources(now, self.known.iter().copied());
         let targets = self.lanes.values().map(|lane| &lane.way);
         let targets = targets.chain(self.legs.values().map(|leg| &leg.way)).cloned();
         let ways: BTreeSet<Way> = targets.chain(own).collect();
@@ -98,6 +108,10 @@ impl Paths {
             let facts = seen.facts.peers.get(&lane.target.link).and_then(|it| it.get(&id.remote));
             let facts = facts.copied().unwrap_or_default();
             let age = facts.counters.last_handshake.map(|at| unix_now.saturating_sub(at));
+            lane.session = match age {
+                Some(age) if age < REJECT_AFTER_SECONDS => Session::Live,
+                _ => Session::Gone,
+            };
             let report = TunnelReport {
                 endpoint: facts.endpoint,
                 handshake_age: age.map(Duration::from_secs),
@@ -166,8 +180,9 @@ impl Paths {
                 since: Some(UnixSeconds(unix_now.saturating_sub(age))),
                 rtt: smoothed(&report),
                 loss_permille: u16::try_from(report.loss.permille()).unwrap_or(1000),
-                path_mtu: report.path_mtu.map(u32::from),
+                path_mtu: settled_mtu(&report),
                 endpoint: lane.advice,
+                session: lane.session,
             }
         };
         self.lanes.iter().map(|(id, lane)| (*id, health(lane))).collect()
@@ -188,19 +203,27 @@ impl Paths {
         let _ = self.sockets.send(way, to, bytes);
     }
 
-    /// Returns the way and address by which a gateway's agent is asked.
+    /// Returns the way and address by which a gateway is probed and asked.
     pub fn way_to_lane(&self, id: &LaneId) -> Option<(Way, IpAddr)> {
         self.lanes.get(id).map(|lane| (lane.way.clone(), lane.target.destination))
     }
 
-    /// Returns the way that own nodes are asked by.
-    pub fn way_to_leg(&self, node: &NodeName) -> Option<(Way, IpAddr)> {
-        self.legs.get(node).map(|leg| (leg.way.clone(), leg.target.destination))
+    /// Returns the ways to the agents behind all lanes, by tunnel key.
+    pub fn ways_to_peers(&self) -> BTreeMap<PublicKey, (Way, IpAddr)> {
+        let way = |lane: &Watched<LaneTarget>| (lane.way.clone(), lane.target.destination);
+        self.lanes.iter().map(|(id, lane)| (id.remote, way(lane))).collect()
     }
 
-    /// Returns lanes by target, for people.
-    pub fn lane_targets(&self) -> impl Iterator<Item = (&LaneId, &LaneTarget, PathReport)> {
-        self.lanes.iter().map(|(id, lane)| (id, &lane.target, lane.path.report()))
+    /// Returns the way by which nodes on the leg are asked, if this host has a leg.
+    pub fn way_on_leg(&self) -> Option<Way> {
+        let on_leg =
+            |way: &&Way| way.link.as_ref().is_some_and(|link| link.as_str() == owner::VXLAN_LINK);
+        self.listeners.keys().find(on_leg).cloned()
+    }
+
+    /// Says whether `address` is one that this host answers: a peer or a node of ours.
+    pub fn knows(&self, address: IpAddr) -> bool {
+        self.known.contains(&address)
     }
 
     fn now(&self) -> Time {
@@ -208,9 +231,8 @@ impl Paths {
     }
 
     fn has_news(&mut self) -> bool {
-        let lanes =
-            self.lanes.values_mut().map(|lane| news(&lane.path, lane.advice, &mut lane.shown));
-        let legs = self.legs.values_mut().map(|leg| news(&leg.path, leg.advice, &mut leg.shown));
+        let lanes = self.lanes.values_mut().map(Watched::has_news);
+        let legs = self.legs.values_mut().map(Watched::has_news);
         lanes.chain(legs).fold(false, |any, one| any | one)
     }
 
@@ -262,7 +284,8 @@ impl Paths {
 }
 
 fn watched<Target>(target: Target, way: Way, path: Path) -> Watched<Target> {
-    Watched { target, way, path, advice: EndpointAdvice::Leave, shown: None }
+    let (advice, session) = (EndpointAdvice::Leave, Session::Gone);
+    Watched { target, way, path, advice, session, shown: None }
 }
 
 fn config(remote: IpAddr, max_mtu: u32, interest: Interest) -> PathConfig {
@@ -277,10 +300,27 @@ fn send_due(sockets: &ProbeSockets, now: Time, way: &Way, path: &mut Path) {
     }
 }
 
-fn news(path: &Path, advice: EndpointAdvice, shown: &mut Option<Shown>) -> bool {
-    let report = path.report();
-    let now = Shown { state: report.state, path_mtu: report.path_mtu, advice };
-    shown.replace(now) != Some(now)
+impl<Target> Watched<Target> {
+    /// Says whether anything changed that a plan is made from, since this was last asked.
+    fn has_news(&mut self) -> bool {
+        let report = self.path.report();
+        let now = Shown {
+            state: report.state,
+            path_mtu: settled_mtu(&report),
+            advice: self.advice,
+            session: self.session,
+        };
+        self.shown.replace(now) != Some(now)
+    }
+}
+
+/// Returns the path MTU in bytes once the search for it is over; what is known half-way is only a
+/// lower bound, and routes would follow each of its steps.
+fn settled_mtu(report: &PathReport) -> Option<u32> {
+    match report.mtu_phase {
+        Phase::Complete | Phase::Confirming | Phase::BelowBase => report.path_mtu.map(u32::from),
+        Phase::Base | Phase::Searching => None,
+    }
 }
 
 fn path_state(state: State) -> PathState {

@@ -197,6 +197,14 @@ impl Host {
         snapshot::read(&mut self.channel)
     }
 
+    /// Reads all nftables tables, foreign ones too, in libnftables' JSON.
+    ///
+    /// # Errors
+    /// [`NftError`] when the program is missing or refuses.
+    pub fn ruleset(&self) -> Result<String, NftError> {
+        self.nft.ruleset()
+    }
+
     /// Asks the kernel which way a packet takes now.
     ///
     /// # Errors

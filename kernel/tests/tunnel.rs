@@ -9,8 +9,10 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::MetadataExt as _;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::process::Command;
 use std::sync::mpsc;
+use std::time::Duration;
 
 use lab::{Lab, Outer, attempt, missing, run, until};
 use nix::sys::signal::{Signal, kill};
@@ -192,6 +194,26 @@ fn answers_leave_from_the_address_that_was_asked() {
 }
 
 #[test]
+fn a_foreign_source_gets_through_only_if_it_is_accepted() {
+    need_root!();
+    let lab = Lab::connected(Outer::V4, [&[], &[]]);
+    lab.a.pings(lab.b.inner[0], 56);
+    lab.a.ip(&format!("address add 10.66.0.1/32 dev {}", lab.a.link));
+    let foreign = || {
+        let before = packets(&lab.b, &lab.b.link)[0];
+        let ping = ["netns", "exec", &lab.a.namespace, "ping", "-c3", "-i0.01", "-W0.1"];
+        attempt("ip", &[&ping[..], &["-I", "10.66.0.1", lab.b.inner[0]]].concat());
+        packets(&lab.b, &lab.b.link)[0] - before
+    };
+    assert_eq!(foreign(), 0, "dropped before the link");
+    let key = hex(&lab.a.public);
+    lab.b.uapi(&format!("set=1\npublic_key={key}\nsealane_accept_ip=10.66.0.0/16\n\n"));
+    assert_eq!(foreign(), 3, "accepted, though a does not own it");
+    lab.b.uapi(&format!("set=1\npublic_key={key}\nsealane_replace_accept_ips=true\n\n"));
+    assert_eq!(foreign(), 0, "and no longer");
+}
+
+#[test]
 fn wg_can_set_sync_and_show_everything() {
     need_root!();
     let mut lab = Lab::new();
@@ -325,6 +347,51 @@ fn in_the_background_it_is_ready_on_return_and_in_a_session_of_its_own() {
     kill(pid, Signal::SIGTERM).unwrap();
     until("the socket is gone", || !lab.a.socket().exists());
     until("the link is gone", || !lab.a.has_link());
+}
+
+#[test]
+fn wg_quick_brings_a_tunnel_up_and_down() {
+    need_root!();
+    if Command::new("wg-quick").output().is_err() {
+        eprintln!("skipped: wg-quick is not installed");
+        return;
+    }
+    let lab = Lab::new();
+    let path = lab.path(&format!("{}.conf", lab.a.link));
+    let private = fs::read_to_string(lab.path("a.key")).unwrap();
+    let config = format!(
+        "[Interface]\nPrivateKey = {private}Address = 10.9.1.1/24, fd09:1::1/64\nMTU = 1400\n\
+         [Peer]\nPublicKey = {}\nAllowedIPs = 10.9.2.0/24, fd09:2::/64\n",
+        lab.b.public
+    );
+    fs::write(&path, config).unwrap();
+    let quick = |way: &str| {
+        let output = Command::new("ip")
+            .args(["netns", "exec", &lab.a.namespace, "wg-quick", way, path.to_str().unwrap()])
+            .env("WG_QUICK_USERSPACE_IMPLEMENTATION", env!("CARGO_BIN_EXE_sealane-tunnel"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    quick("up");
+    assert!(lab.a.ip("route show").contains("10.9.2.0/24"));
+    assert!(lab.a.ip(&format!("link show dev {}", lab.a.link)).contains("mtu 1400"));
+    quick("down");
+    until("socket and link are gone", || !lab.a.socket().exists() && !lab.a.has_link());
+}
+
+#[test]
+fn systemd_is_told_when_the_tunnel_is_ready() {
+    need_root!();
+    let mut lab = Lab::new();
+    let path = lab.path("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    lab.a.start_with(&[], &[("NOTIFY_SOCKET", path.to_str().unwrap())]);
+    let mut message = [0; 64];
+    let len = socket.recv(&mut message).unwrap();
+    assert!(message[..len].starts_with(b"READY=1"));
+    lab.a.uapi("get=1\n\n");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use ipnetwork::IpNetwork;
 use sealane_state::wireguard::PublicKey;
 
 use crate::digest;
-use crate::health::PathState;
+use crate::health::{PathState, Session};
 use crate::lanes::Lane;
 use crate::name::MemberId;
 use crate::prefix;
@@ -34,7 +34,8 @@ pub struct Ranking<'l> {
 
 /// Ranks the lanes of each member.
 ///
-/// Answering lanes come before those without a verdict, those before failing ones; then active
+/// Answering lanes come before those without a verdict, those before failing ones (of which those
+/// whose tunnel has a session come first); then active
 /// gateways before draining ones, then less loss, then shorter round trips. Ties fall by a hash of
 /// both keys, so that the gateways of one member spread over those of another.
 pub fn elect<'l>(
@@ -68,6 +69,7 @@ impl<'l> Ranking<'l> {
     pub fn role(&self, place: usize, carries: Carries) -> LaneRole {
         let lane = self.lanes[place];
         match (lane.health.state, carries, place) {
+            (PathState::Down, Carries::Something, _) => LaneRole::LastResort,
             (PathState::Down, ..) => LaneRole::Failed,
             (_, Carries::Something, 0) if self.lanes.len() == 1 => LaneRole::Only,
             (_, Carries::Something, 0) if self.kept => LaneRole::Kept,
@@ -104,8 +106,14 @@ fn rank<'l>(group: &'l [Lane<'l>], choices: &BTreeMap<MemberId, PublicKey>) -> R
     Ranking { member, lanes, kept: kept.is_some() }
 }
 
-fn class(lane: &Lane<'_>) -> (PathState, GatewayState) {
-    (lane.health.state, lane.claimant.gateway.state)
+/// A failing lane with a session is better than one without; of lanes that do not fail, the session
+/// says nothing that probes have not said.
+fn class(lane: &Lane<'_>) -> (PathState, Session, GatewayState) {
+    let session = match lane.health.state {
+        PathState::Down => lane.health.session,
+        PathState::Up | PathState::Unknown => Session::Live,
+    };
+    (lane.health.state, session, lane.claimant.gateway.state)
 }
 
 fn rtt(lane: &Lane<'_>) -> Duration {

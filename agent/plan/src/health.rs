@@ -32,6 +32,20 @@ pub struct LaneHealth {
     pub path_mtu: Option<u32>,
     /// What to do about the peer's endpoint.
     pub endpoint: EndpointAdvice,
+    /// Whether the tunnel itself still works, whoever answers probes.
+    pub session: Session,
+}
+
+/// Whether the two tunnels of a lane hold keys that packets can cross with.
+///
+/// Tunnels outlive agents: with a session, silence may mean no more than an agent that restarts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Session {
+    /// The last handshake is younger than WireGuard's REJECT_AFTER_TIME.
+    Live,
+    /// There was no handshake, or it is too old.
+    #[default]
+    Gone,
 }
 
 /// What to do about a peer's endpoint.

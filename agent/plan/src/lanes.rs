@@ -10,7 +10,7 @@ use sealane_state::wireguard::{PskFingerprint, PublicKey};
 
 use crate::claims::{Claimant, Claims};
 use crate::ground::Ground;
-use crate::health::{EndpointAdvice, LaneHealth, PathState};
+use crate::health::{EndpointAdvice, LaneHealth, PathState, Session};
 use crate::name::LaneId;
 use crate::prefix::{self, PrefixMap};
 use crate::problem::Problem;
@@ -38,6 +38,11 @@ pub struct Lane<'a> {
 }
 
 impl Lane<'_> {
+    /// Says whether packets may cross: probes do, nobody knows yet, or at least the tunnel can.
+    pub fn is_usable(&self) -> bool {
+        self.health.state != PathState::Down || self.health.session == Session::Live
+    }
+
     /// Returns the largest packet that the far end and the path take, in bytes.
     pub fn path_mtu(&self) -> u32 {
         self.health.path_mtu.unwrap_or(u32::MAX).min(self.tunnel.mtu)

@@ -84,8 +84,7 @@ fn by_lanes(gateways: usize, ranking: &Ranking<'_>) -> MemberVerdict {
         state: state(&states),
         gateways,
         live: live(&states),
-        lane: Some(ranking.lanes[0].id)
-            .filter(|_| ranking.lanes[0].health.state != PathState::Down),
+        lane: Some(ranking.lanes[0].id).filter(|_| ranking.lanes[0].is_usable()),
     }
 }
 

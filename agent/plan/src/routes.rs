@@ -15,7 +15,6 @@ use crate::claims::Claims;
 use crate::digest;
 use crate::election::Ranking;
 use crate::ground::Ground;
-use crate::health::PathState;
 use crate::lanes::Lane;
 use crate::leg::Leg;
 use crate::mtu;
@@ -73,6 +72,9 @@ impl Ways {
             let mtu = link.and_then(|l| mtu::of_route(*destination, remote.path_mtu, l.mtu));
             let source = link.and_then(|_| sources.toward(*destination));
             let target = remote.target.clone();
+            if target.link().is_some() {
+                host.routes.insert(backstop(*destination), refusal());
+            }
             let key = RouteKey { table: owner::TABLE_REMOTE, destination: *destination, metric: 0 };
             host.routes.insert(key, Route { target, source, mtu });
         }
@@ -174,7 +176,7 @@ fn by_lanes(claims: &Claims<'_>, rankings: &[Ranking<'_>]) -> BTreeMap<IpNetwork
 }
 
 fn by_lane(member: &MemberId, lane: &Lane<'_>) -> RemotePrefix {
-    if lane.health.state == PathState::Down {
+    if !lane.is_usable() {
         return refused(member);
     }
     RemotePrefix {
@@ -228,6 +230,16 @@ fn widest_tunnels<'a>(claims: &Claims<'a>) -> BTreeMap<&'a MemberId, u32> {
         }
     }
     mtus
+}
+
+/// A link of ours takes its routes along when it goes, be it for the moment in which a tunnel starts
+/// again. Packets must not find the default route then: they would leave in clear.
+fn backstop(destination: IpNetwork) -> RouteKey {
+    RouteKey { table: owner::TABLE_REMOTE, destination, metric: owner::METRIC_BACKSTOP }
+}
+
+fn refusal() -> Route {
+    Route { target: Target::Unreachable, source: None, mtu: None }
 }
 
 fn refused(member: &MemberId) -> RemotePrefix {

@@ -108,13 +108,18 @@ impl Steering {
     ) {
         let numbers = numbers(leg.gateways().map(|(name, _)| name), problems);
         let chosen = fresh(leg);
+        let all_fail = leg.gateways().all(|(_, end)| end.state == PathState::Down);
         for (name, end) in leg.gateways() {
             let Some(number) = numbers.get(name).copied() else { continue };
             self.exits.push(Exit {
                 number,
                 entry: Entry::Leg(end.mac),
                 target: leg.target(end),
-                life: if end.state == PathState::Down { Life::Dead } else { Life::Live },
+                life: if end.state == PathState::Down && !all_fail {
+                    Life::Dead
+                } else {
+                    Life::Live
+                },
             });
             if ground.gateway().is_none() && chosen.contains(name) {
                 self.fresh.push(number);
@@ -147,11 +152,12 @@ impl Steering {
     }
 }
 
-/// Returns the gateways that take new connections: those that answer, else those without a verdict.
+/// Returns the gateways that take new connections: those that answer, else those without a verdict,
+/// else all. When all are silent it may be their agents alone, and tunnels outlive agents: refusing
+/// packets then would cut what still works.
 pub fn fresh<'a>(leg: &Leg<'a>) -> BTreeSet<&'a NodeName> {
     let best = leg.gateways().map(|(_, end)| end.state).min();
-    let usable = best.filter(|state| *state != PathState::Down);
-    leg.gateways().filter(|(_, end)| Some(end.state) == usable).map(|(name, _)| name).collect()
+    leg.gateways().filter(|(_, end)| Some(end.state) == best).map(|(name, _)| name).collect()
 }
 
 /// Numbers gateways by a hash of their names, so that one that comes or goes moves no other's marks.

@@ -81,6 +81,9 @@ pub enum LaneRole {
     Standby,
     /// Its gateway is about to stop.
     Draining,
+    /// Carries, although its gateway's agent does not answer: no other gateway does, and the tunnel
+    /// still has a session.
+    LastResort,
     /// Does not answer.
     Failed,
 }

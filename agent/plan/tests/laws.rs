@@ -11,7 +11,7 @@ use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use sealane_plan::documents;
-use sealane_plan::health::{EndpointAdvice, LaneHealth, LegHealth, PathState};
+use sealane_plan::health::{EndpointAdvice, LaneHealth, LegHealth, PathState, Session};
 use sealane_plan::name::{GatewayId, LaneId, MemberId, NodeName, UnixSeconds};
 use sealane_plan::plan::{Plan, plan};
 use sealane_plan::prefix;
@@ -341,14 +341,16 @@ fn lane_healths() -> impl Strategy<Value = LaneHealth> {
         addresses().prop_map(|address| EndpointAdvice::Try((address, 51820).into())),
     ];
     let path_mtu = proptest::option::of(500..2000u32);
-    (states(), rtt, 0..1000u16, path_mtu, endpoint).prop_map(
-        |(state, rtt, loss_permille, path_mtu, endpoint)| LaneHealth {
+    let session = select(vec![Session::Live, Session::Gone]);
+    (states(), rtt, 0..1000u16, path_mtu, endpoint, session).prop_map(
+        |(state, rtt, loss_permille, path_mtu, endpoint, session)| LaneHealth {
             state,
             since: None,
             rtt,
             loss_permille,
             path_mtu,
             endpoint,
+            session,
         },
     )
 }

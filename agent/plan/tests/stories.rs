@@ -96,6 +96,17 @@ fn the_better_of_two_remote_gateways_carries_and_both_may_send() {
 }
 
 #[test]
+fn a_silent_agent_cuts_no_lane_that_nobody_can_replace() {
+    let north = lab::north(Stack::Dual, &[("g1", Gateway), ("g2", Gateway)]);
+    let mut world = lab::world(&lab::edge(Stack::Dual), "box", &[&north]);
+    lab::silent(&mut world, BOX, G2);
+    lab::up(&mut world, BOX, G1, 30);
+    check("two-gateways/silent-with-a-better-one", &plan(&world, NOW));
+    lab::down(&mut world, BOX, G1);
+    check("two-gateways/silent-as-last-resort", &plan(&world, NOW));
+}
+
+#[test]
 fn kernel_wireguard_has_a_link_for_each_slot() {
     let north = lab::north(Stack::Dual, &[("g1", Gateway), ("g2", Gateway)]);
     let mut world = lab::world(&lab::edge(Stack::Dual), "box", &[&north]);

@@ -2,12 +2,13 @@
 
 use clap::{Parser, ValueEnum};
 use sd_notify::NotifyState;
+use sealane_api::names::ClusterSetId;
 use sealane_broker::server::{
     config::Config,
-    gate::{Offer, Refusal},
     history::HistoryBounds,
     limit::Limits,
     serve::{Server, StartError},
+    signature_gate::SignatureGate,
 };
 use std::{
     io::{self, IsTerminal, Write},
@@ -49,12 +50,12 @@ struct Flags {
     #[arg(long, value_name = "HOST")]
     host: Vec<String>,
     /// Namespace that kubectl uses by default.
-    #[arg(long, value_name = "NAME", default_value = "sealane-system")]
+    #[arg(long, value_name = "NAME", default_value = sealane_api::clusterset::DEFAULT_NAMESPACE)]
     namespace: String,
     /// Clusterset id to bind the namespace to; without it the administrator's first ClusterSet
     /// decides.
     #[arg(long, value_name = "ID")]
-    anchor: Option<String>,
+    anchor: Option<ClusterSetId>,
     /// Changes kept for watches that reconnect.
     #[arg(long, value_name = "EVENTS", default_value_t = 8_192)]
     history: usize,
@@ -123,7 +124,7 @@ fn start_log(format: LogFormat) {
 async fn run(flags: Flags) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let server = Server::start(config(flags), gate).await?;
+    let server = Server::start(config(flags), SignatureGate).await?;
     greet(&server)?;
     notify(NotifyState::Ready);
     tokio::select! {
@@ -141,7 +142,7 @@ fn config(flags: Flags) -> Config {
         listen: flags.listen,
         hosts: flags.host,
         namespace: flags.namespace,
-        anchor: flags.anchor,
+        anchor: flags.anchor.map(|id| id.to_string()),
         history: HistoryBounds {
             events: flags.history,
             age: Duration::from_secs(flags.history_age),
@@ -156,10 +157,6 @@ fn config(flags: Flags) -> Config {
         },
         ..Config::new(flags.data_dir)
     }
-}
-
-fn gate(_: &Offer<'_>) -> Result<sealane_broker::server::gate::Admission, Refusal> {
-    Err(Refusal { reason: "Unverifiable".to_owned(), message: "no verifier".to_owned() })
 }
 
 /// What a person, or the one who writes a token, needs to know.

@@ -108,7 +108,7 @@ pub(crate) fn openapi() -> Value {
     let (mut schemas, mut paths) = (Map::new(), Map::new());
     for resource in RESOURCES.iter().filter(|resource| resource.group == GROUP) {
         let identity = json!({"group": GROUP, "version": VERSION, "kind": resource.kind});
-        let mut properties = (resource.schema)();
+        let Some(mut properties) = schema_properties(resource) else { continue };
         for (field, description) in [
             ("apiVersion", "Version of this representation."),
             ("kind", "The kind of this object."),
@@ -145,4 +145,12 @@ pub(crate) fn openapi() -> Value {
         "paths": paths,
         "components": {"schemas": schemas},
     })
+}
+
+/// The body fields in the schema of the kind's definition.
+fn schema_properties(resource: &Resource) -> Option<Value> {
+    let definition = (resource.definition)()?;
+    let version = definition.spec.versions.into_iter().next()?;
+    let schema = serde_json::to_value(version.schema?.open_api_v3_schema?).ok()?;
+    Some(schema["properties"].clone())
 }

@@ -7,7 +7,7 @@ use super::{
     draft::Changes,
     failure::Failure,
     history::{Event, History},
-    object::{Key, Object, string_map},
+    object::{Key, Object},
     resource::RESOURCES,
     store::{Anchor, State},
 };
@@ -283,12 +283,9 @@ fn object(path: &str, json: &[u8]) -> Result<Option<Object>, serde_json::Error> 
     };
     let value: serde_json::Value = serde_json::from_slice(json)?;
     let revision = value["metadata"]["resourceVersion"].as_str().and_then(|text| text.parse().ok());
-    Ok(Some(Object {
-        key: Key::new(resource, namespace, name),
-        revision: revision.unwrap_or_default(),
-        labels: string_map(&value["metadata"]["labels"]),
-        json: Bytes::copy_from_slice(json),
-    }))
+    let key = Key::new(resource, namespace, name);
+    let json = Bytes::copy_from_slice(json);
+    Ok(Some(Object::stored(key, &value, revision.unwrap_or_default(), json)))
 }
 
 fn event(revision: u64, json: &[u8]) -> Result<Option<Event>, serde_json::Error> {

@@ -8,6 +8,7 @@ pub mod serve;
 mod access;
 mod account;
 pub mod gate;
+pub mod signature_gate;
 mod patch;
 mod resource;
 mod review;

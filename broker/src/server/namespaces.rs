@@ -44,7 +44,7 @@ pub(crate) static NAMESPACES: Resource = Resource {
     writers: Writers::AdminOnly,
     max_bytes: 0,
     faults: |_, _| Vec::new(),
-    schema: || json!({}),
+    definition: || None,
 };
 
 /// All namespaces in use and the default one; an account sees its own.
@@ -71,11 +71,8 @@ fn visible(app: &App, caller: &Caller) -> (u64, BTreeMap<String, Object>) {
     let mut born: BTreeMap<String, u64> = BTreeMap::new();
     born.insert(app.namespace.to_string(), clock::now());
     for object in state.objects.values() {
-        let value = object.value();
-        let created =
-            value["metadata"]["creationTimestamp"].as_str().and_then(clock::parse_rfc3339);
         let oldest = born.entry(object.key.namespace.clone()).or_insert(u64::MAX);
-        *oldest = (*oldest).min(created.unwrap_or(u64::MAX));
+        *oldest = object.created.min(*oldest);
     }
     let found = born
         .into_iter()

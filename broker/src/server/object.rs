@@ -37,6 +37,8 @@ pub(crate) struct Object {
     /// `metadata.resourceVersion`.
     pub(crate) revision: u64,
     pub(crate) labels: BTreeMap<String, String>,
+    /// `metadata.creationTimestamp` in Unix seconds.
+    pub(crate) created: u64,
     /// Compact JSON, resourceVersion included: lists and watches copy it as it is.
     pub(crate) json: Bytes,
 }
@@ -45,8 +47,16 @@ impl Object {
     /// Takes over a complete object and writes `revision` into it.
     pub(crate) fn seal(key: Key, mut value: Value, revision: u64) -> Self {
         value["metadata"]["resourceVersion"] = Value::String(revision.to_string());
+        let json = Bytes::from(value.to_string());
+        Self::stored(key, &value, revision, json)
+    }
+
+    /// An object whose exact JSON is known already.
+    pub(crate) fn stored(key: Key, value: &Value, revision: u64, json: Bytes) -> Self {
         let labels = string_map(&value["metadata"]["labels"]);
-        Self { key, revision, labels, json: Bytes::from(value.to_string()) }
+        let created = value["metadata"]["creationTimestamp"].as_str();
+        let created = created.and_then(clock::parse_rfc3339).unwrap_or_default();
+        Self { key, revision, labels, created, json }
     }
 
     /// The object as a tree, for the paths that change or print it.
@@ -56,7 +66,7 @@ impl Object {
 }
 
 /// The string entries of a JSON object; everything else is left out.
-pub(crate) fn string_map(value: &Value) -> BTreeMap<String, String> {
+fn string_map(value: &Value) -> BTreeMap<String, String> {
     value.as_object().map_or_else(BTreeMap::new, |entries| {
         entries
             .iter()

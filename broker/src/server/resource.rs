@@ -2,7 +2,10 @@
 //! A new kind is a new row. Does not own signatures: receivers verify those, and `gate` for sets.
 
 use super::{failure::Cause, name::is_label};
-use serde_json::{Value, json};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+use sealane_api::kinds::{Advertisement, ClusterSet};
+use serde_json::Value;
 
 /// One served kind.
 #[derive(Debug)]
@@ -24,8 +27,8 @@ pub(crate) struct Resource {
     pub(crate) max_bytes: usize,
     /// Checks the shape of an object with this name; empty when it is sound.
     pub(crate) faults: fn(&str, &Value) -> Vec<Cause>,
-    /// OpenAPI v3 schema of the body fields.
-    pub(crate) schema: fn() -> Value,
+    /// Its definition on an API server, for the schema.
+    pub(crate) definition: fn() -> Option<CustomResourceDefinition>,
 }
 
 /// Who may write objects of a kind, besides the administrator.
@@ -110,8 +113,8 @@ const CLUSTER_SETS: Resource = Resource {
     categories: &["sealane"],
     description: "The root-signed list of members: keys, networks and namespaces of each.",
     columns: &[
-        shown("Version", &["spec", "view", "version"]),
         shown("Members", &["spec", "view", "members"]),
+        shown("Version", &["spec", "view", "version"]),
         shown("Expires", &["spec", "view", "expires"]),
         AGE,
     ],
@@ -119,7 +122,7 @@ const CLUSTER_SETS: Resource = Resource {
     writers: Writers::AnyoneWithProof,
     max_bytes: 1_572_864,
     faults: cluster_set_faults,
-    schema: cluster_set_schema,
+    definition: || Some(ClusterSet::crd()),
 };
 
 const ADVERTISEMENTS: Resource = Resource {
@@ -145,7 +148,7 @@ const ADVERTISEMENTS: Resource = Resource {
     writers: Writers::OwningMember,
     max_bytes: 40 * 1024,
     faults: advertisement_faults,
-    schema: advertisement_schema,
+    definition: || Some(Advertisement::crd()),
 };
 
 const SERVICE_ACCOUNTS: Resource = Resource {
@@ -162,7 +165,7 @@ const SERVICE_ACCOUNTS: Resource = Resource {
     writers: Writers::AdminOnly,
     max_bytes: 16 * 1024,
     faults: |_, _| Vec::new(),
-    schema: || json!({}),
+    definition: || None,
 };
 
 fn cluster_set_faults(name: &str, value: &Value) -> Vec<Cause> {
@@ -210,64 +213,39 @@ fn signed_faults(path: &str, signed: &Value) -> Vec<Cause> {
         .collect()
 }
 
-fn signed_schema(description: &str) -> Value {
-    json!({
-        "type": "object",
-        "description": description,
-        "required": ["payload", "signature"],
-        "properties": {
-            "payload": {"type": "string", "description": "The exact signed bytes, standard base64."},
-            "signature": {"type": "string", "description": "Ed25519, 64 bytes, standard base64."},
-        },
-    })
-}
-
-fn view_schema() -> Value {
-    json!({
-        "type": "object",
-        "description": "Unsigned copy for people and printer columns; receivers never read it.",
-        "x-kubernetes-preserve-unknown-fields": true,
-    })
-}
-
-fn cluster_set_schema() -> Value {
-    json!({"spec": {
-        "type": "object",
-        "description": "The signed list and what is needed to check it.",
-        "required": ["genesis", "signed"],
-        "properties": {
-            "signed": signed_schema("The list, signed by the current root key."),
-            "genesis": {
-                "type": "object",
-                "description": "The first root and recovery keys; their hash is the clusterset id.",
-                "required": ["root", "recovery"],
-                "properties": {"root": {"type": "string"}, "recovery": {"type": "string"}},
-            },
-            "links": {"type": "array", "items": signed_schema("A RootLink, signed by the recovery key before it.")},
-            "view": view_schema(),
-        },
-    }})
-}
-
-fn advertisement_schema() -> Value {
-    json!({"spec": {
-        "type": "object",
-        "description": "A signed payload with the certificate of its key.",
-        "required": ["member", "gateway", "cert", "signed"],
-        "properties": {
-            "member": {"type": "string", "description": "Hint: the member that speaks."},
-            "gateway": {"type": "string", "description": "Hint: its gateway."},
-            "cert": signed_schema("The gateway's certificate, signed by the member's identity key."),
-            "enrolment": signed_schema("The identity key, signed by the join key; until it is pinned."),
-            "signed": signed_schema("The advertisement, signed by the gateway's key."),
-            "view": view_schema(),
-        },
-    }})
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_table_says_what_the_definitions_say() {
+        for resource in RESOURCES {
+            let Some(definition) = (resource.definition)() else { continue };
+            let (names, version) = (definition.spec.names, &definition.spec.versions[0]);
+            assert_eq!(resource.kind, names.kind);
+            assert_eq!(resource.plural, names.plural);
+            assert_eq!(resource.short_names, names.short_names.unwrap());
+            assert_eq!(resource.categories, names.categories.unwrap());
+            let defined: Vec<(String, String, i32)> = version
+                .additional_printer_columns
+                .iter()
+                .flatten()
+                .map(|column| {
+                    (column.name.clone(), column.json_path.clone(), column.priority.unwrap_or(0))
+                })
+                .collect();
+            let shown: Vec<(String, String, i32)> = resource
+                .columns
+                .iter()
+                .map(|column| {
+                    let path = format!(".{}", column.path.join("."));
+                    (column.name.to_owned(), path, i32::from(column.priority))
+                })
+                .collect();
+            assert_eq!(shown, defined);
+        }
+    }
 
     fn advertisement() -> Value {
         let signed = json!({"payload": "e30=", "signature": "AA=="});

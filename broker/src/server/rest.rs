@@ -146,7 +146,12 @@ async fn count(State(app): State<App>, mut request: Request, next: Next) -> Resp
         request.extensions_mut().insert(Connection(CancellationToken::new()));
     }
     let path = request.uri().path().to_owned();
-    let response = next.run(request).await;
+    // No name of ours has a character that needs encoding, so such a path names nothing.
+    let response = if path.contains('%') {
+        Failure::no_such_path().into_response()
+    } else {
+        next.run(request).await
+    };
     let code = response.status().as_u16();
     tracing::debug!(method, path, code, "request");
     app.metrics.requests.get_or_create(&metrics::Request { method, code }).inc();

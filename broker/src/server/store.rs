@@ -131,7 +131,8 @@ where
         let outcome = match (self.outcome, commit) {
             (Some(Ok(_)), Err(failure)) => Err(failure),
             (Some(outcome), _) => outcome,
-            (None, _) => Err(Failure::internal("the operation did not run")),
+            (None, Err(failure)) => Err(failure),
+            (None, Ok(())) => Err(Failure::internal("the operation did not run")),
         };
         // The caller may have hung up; the change stands all the same.
         let _ = self.reply.send(outcome);
@@ -277,7 +278,8 @@ mod tests {
         let first = put(&store, "a").await.unwrap();
         full.store(true, SeqCst);
         for _ in 0..3 {
-            assert_eq!(put(&store, "b").await.unwrap_err().code.as_u16(), 507);
+            let refused = put(&store, "b").await.unwrap_err();
+            assert_eq!(refused.code.as_u16(), 507, "{refused}");
             assert_eq!(store.read().objects.len(), 1);
         }
         full.store(false, SeqCst);

@@ -24,11 +24,16 @@ pub(crate) fn request(draft: &mut Draft<'_>, key: &Key, body: &Value) -> Result<
     if spec["audiences"].as_array().is_some_and(|audiences| !audiences.is_empty()) {
         return refused("spec.audiences", "audiences are not supported".into());
     }
-    let seconds = spec["expirationSeconds"].as_u64().unwrap_or(DEFAULT_LIFETIME);
-    if !LIFETIMES.contains(&seconds) {
-        let (least, most) = (LIFETIMES.start(), LIFETIMES.end());
-        return refused("spec.expirationSeconds", format!("must be {least} to {most}"));
-    }
+    let wish = match &spec["expirationSeconds"] {
+        Value::Null => Some(DEFAULT_LIFETIME),
+        other => other.as_u64(),
+    };
+    let Some(wish) = wish.filter(|wish| wish >= LIFETIMES.start()) else {
+        let why = format!("must be at least {} seconds", LIFETIMES.start());
+        return refused("spec.expirationSeconds", why);
+    };
+    // Too long a wish is shortened, as an API server does.
+    let seconds = wish.min(*LIFETIMES.end());
     let uid = held.value()["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
     let (namespace, name) = (key.namespace.clone(), key.name.clone());
     let expires = draft.now + seconds;

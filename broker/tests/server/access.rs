@@ -124,8 +124,13 @@ async fn accounts_and_tokens_are_made_by_the_administrator_only() {
     let admin = broker.admin().await;
     let nobody = format!("{base}/nobody/token");
     assert_eq!(send(&admin, "POST", &nobody, &json!({"spec": {}})).await, Err(404));
-    let brief = json!({"spec": {"expirationSeconds": 10}});
-    assert_eq!(send(&admin, "POST", &token, &brief).await, Err(422));
+    for refused in [json!(10), json!(-1), json!("1h")] {
+        let body = json!({"spec": {"expirationSeconds": refused}});
+        assert_eq!(send(&admin, "POST", &token, &body).await, Err(422), "{body}");
+    }
+    let endless = json!({"spec": {"expirationSeconds": u64::MAX}});
+    let granted = send(&admin, "POST", &token, &endless).await.unwrap();
+    assert_eq!(granted["spec"]["expirationSeconds"], 10 * 365 * 24 * 3_600);
 }
 
 #[tokio::test]

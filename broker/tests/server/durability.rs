@@ -15,36 +15,41 @@ use std::{
 };
 
 /// A `sealane-broker` process; killed when dropped.
-pub struct Process(Child);
+pub(crate) struct Process(Child);
 
 impl Process {
     /// Starts it and waits for its greeting.
-    pub fn start(data_dir: &Path, listen: &str) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_sealane-broker"))
+    pub(crate) fn start(data_dir: &Path, listen: &str) -> Self {
+        Self::start_with(data_dir, listen, |_| {})
+    }
+
+    fn start_with(data_dir: &Path, listen: &str, change: impl FnOnce(&mut Command)) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sealane-broker"));
+        command
             .args(["--listen", listen, "--host", "127.0.0.1", "--request-rate", "100000"])
             .args(["--request-burst", "100000", "--data-dir"])
             .arg(data_dir)
             .env("RUST_LOG", "warn")
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .stdout(Stdio::piped());
+        change(&mut command);
+        let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let greeted = lines.any(|line| line.unwrap().starts_with("try "));
         assert!(greeted, "the broker ended before it served");
         Self(child)
     }
 
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
     }
 
-    pub fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         let id = self.0.id().to_string();
         assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
     }
 
-    pub fn exit_code(mut self) -> Option<i32> {
+    pub(crate) fn exit_code(mut self) -> Option<i32> {
         self.0.wait().unwrap().code()
     }
 }
@@ -136,6 +141,8 @@ fn a_terminated_broker_exits_in_order_and_a_misused_one_says_why() {
 
     let (code, message) = run(&["--data-dir", data, "--namespace", "Not_A_Label"]);
     assert_eq!(code, Some(2), "{message}");
+    let (code, message) = run(&["--data-dir", data, "--anchor", "nonsense"]);
+    assert_eq!(code, Some(2), "{message}");
     let (code, message) = run(&["--data-dir", data, "--listen", "192.0.2.1:1"]);
     assert_eq!(code, Some(4), "{message}");
     assert!(message.contains("192.0.2.1:1"), "{message}");
@@ -161,4 +168,38 @@ async fn a_lost_kubeconfig_is_made_again_and_the_old_token_ends() {
     let admin = advertisements(&client(&kubeconfig, None).await);
     admin.list(&ListParams::default()).await.unwrap();
     drop(process);
+}
+
+#[tokio::test]
+async fn one_socket_serves_ipv4_and_ipv6() {
+    let directory = tempfile::tempdir().unwrap();
+    let _process = Process::start(directory.path(), "[::]:0");
+    let kubeconfig = std::fs::read_to_string(directory.path().join("admin.kubeconfig")).unwrap();
+    for host in ["127.0.0.1", "[::1]", "localhost"] {
+        let other = directory.path().join("other");
+        let server = format!("https://{host}:");
+        std::fs::write(&other, kubeconfig.replace("https://127.0.0.1:", &server)).unwrap();
+        let api = advertisements(&client(&other, None).await);
+        api.list(&ListParams::default()).await.unwrap_or_else(|error| panic!("{host}: {error}"));
+    }
+}
+
+#[test]
+fn systemd_is_told_when_it_serves_and_when_it_stops() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notify");
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(DEADLINE)).unwrap();
+    let process = Process::start_with(&directory.path().join("data"), "127.0.0.1:0", |command| {
+        command.env("NOTIFY_SOCKET", &path);
+    });
+    let told = || {
+        let mut buffer = [0; 256];
+        let length = socket.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    assert!(told().contains("READY=1"));
+    process.signal("-TERM");
+    assert!(told().contains("STOPPING=1"));
+    assert_eq!(process.exit_code(), Some(0));
 }

@@ -121,3 +121,13 @@ async fn kubectl_makes_the_credentials_of_a_member() {
     kubectl.ok(&format!("--token {token} auth can-i create advertisements")).await;
     assert!(kubectl.ok("get serviceaccounts").await.contains("member-west"));
 }
+
+/// Releases before 1.24 validate on their own side and read the schema in this form only.
+#[tokio::test]
+async fn an_old_kubectl_finds_no_schema_and_leaves_validation_to_the_broker() {
+    let broker = Broker::start().await;
+    let protobuf = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    let request = http::Request::get("/openapi/v2").header("accept", protobuf);
+    let answer = broker.admin().await.request_text(request.body(Vec::new()).unwrap()).await;
+    assert_eq!(answer.unwrap(), "");
+}

@@ -134,6 +134,7 @@ async fn malformed_objects_are_refused_with_the_field_and_nothing_else_is_harmed
     }
     let pods = format!("/api/v1/namespaces/{NAMESPACE}/pods");
     assert_eq!(send(&admin, "GET", &pods, &json!(null)).await, Err(404));
+    assert_eq!(send(&admin, "GET", &format!("{path}/%ff"), &json!(null)).await, Err(404));
     assert_eq!(api.get("west.gw").await.unwrap(), good);
 }
 

@@ -15,21 +15,21 @@ use serde_json::{Value, json};
 use std::{future::Future, net::SocketAddr, path::Path, time::Duration};
 use tempfile::TempDir;
 
-pub const NAMESPACE: &str = "sealane-system";
+pub(crate) const NAMESPACE: &str = "sealane-system";
 /// Nothing here takes near this long; a test that waits for it has failed.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-pub struct Broker {
-    pub server: Server,
-    pub directory: TempDir,
+pub(crate) struct Broker {
+    pub(crate) server: Server,
+    pub(crate) directory: TempDir,
 }
 
 impl Broker {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with(|_| {}).await
     }
 
-    pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
         Self::on(tempfile::tempdir().unwrap(), loopback(), change).await
     }
 
@@ -40,18 +40,18 @@ impl Broker {
     }
 
     /// Stops and starts again on the same address and data.
-    pub async fn restarted(self) -> Self {
+    pub(crate) async fn restarted(self) -> Self {
         let address = self.server.addresses()[0];
         self.server.stop().await;
         Self::on(self.directory, address, |_| {}).await
     }
 
-    pub async fn admin(&self) -> Client {
+    pub(crate) async fn admin(&self) -> Client {
         client(self.server.admin_kubeconfig(), None).await
     }
 
     /// Makes a service account and a client with a token of it.
-    pub async fn account(&self, namespace: &str, name: &str) -> Client {
+    pub(crate) async fn account(&self, namespace: &str, name: &str) -> Client {
         let admin = self.admin().await;
         let accounts: Api<DynamicObject> =
             Api::namespaced_with(admin.clone(), namespace, &service_accounts());
@@ -61,17 +61,17 @@ impl Broker {
         self.with_token(&token).await
     }
 
-    pub async fn with_token(&self, token: &str) -> Client {
+    pub(crate) async fn with_token(&self, token: &str) -> Client {
         client(self.server.admin_kubeconfig(), Some(token)).await
     }
 }
 
-pub fn loopback() -> SocketAddr {
+pub(crate) fn loopback() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
 /// A client of whoever `kubeconfig` names; `token` replaces the one in the file.
-pub async fn client(kubeconfig: &Path, token: Option<&str>) -> Client {
+pub(crate) async fn client(kubeconfig: &Path, token: Option<&str>) -> Client {
     let mut kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
     if let Some(token) = token {
         let user = kubeconfig.auth_infos[0].auth_info.as_mut().unwrap();
@@ -84,7 +84,7 @@ pub async fn client(kubeconfig: &Path, token: Option<&str>) -> Client {
     Client::try_from(config).unwrap()
 }
 
-pub async fn new_token(admin: &Client, namespace: &str, name: &str) -> String {
+pub(crate) async fn new_token(admin: &Client, namespace: &str, name: &str) -> String {
     let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token");
     let body =
         json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
@@ -93,50 +93,55 @@ pub async fn new_token(admin: &Client, namespace: &str, name: &str) -> String {
 }
 
 /// One raw request; the error is the `Status` code.
-pub async fn send(client: &Client, method: &str, path: &str, body: &Value) -> Result<Value, u16> {
+pub(crate) async fn send(
+    client: &Client,
+    method: &str,
+    path: &str,
+    body: &Value,
+) -> Result<Value, u16> {
     let body = if body.is_null() { Vec::new() } else { serde_json::to_vec(body).unwrap() };
     let request = http::Request::builder().method(method).uri(path);
     let request = request.header("content-type", "application/json").body(body).unwrap();
     client.request::<Value>(request).await.map_err(|error| code(&error))
 }
 
-pub fn code(error: &kube::Error) -> u16 {
+pub(crate) fn code(error: &kube::Error) -> u16 {
     match error {
         kube::Error::Api(status) => status.code,
         other => panic!("not an answer of the broker: {other}"),
     }
 }
 
-pub fn advertisements(client: &Client) -> Api<DynamicObject> {
+pub(crate) fn advertisements(client: &Client) -> Api<DynamicObject> {
     Api::namespaced_with(client.clone(), NAMESPACE, &kind("Advertisement", "advertisements"))
 }
 
-pub fn cluster_sets(client: &Client) -> Api<DynamicObject> {
+pub(crate) fn cluster_sets(client: &Client) -> Api<DynamicObject> {
     Api::namespaced_with(client.clone(), NAMESPACE, &kind("ClusterSet", "clustersets"))
 }
 
-pub fn kind(kind: &str, plural: &str) -> ApiResource {
+pub(crate) fn kind(kind: &str, plural: &str) -> ApiResource {
     ApiResource::from_gvk_with_plural(
         &GroupVersionKind::gvk("sealane.dev", "v1alpha1", kind),
         plural,
     )
 }
 
-pub fn service_accounts() -> ApiResource {
+pub(crate) fn service_accounts() -> ApiResource {
     ApiResource::from_gvk_with_plural(
         &GroupVersionKind::gvk("", "v1", "ServiceAccount"),
         "serviceaccounts",
     )
 }
 
-pub fn object(api_version: &str, kind: &str, name: &str, rest: Value) -> DynamicObject {
+pub(crate) fn object(api_version: &str, kind: &str, name: &str, rest: Value) -> DynamicObject {
     let mut value = json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": name}});
     value.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
     serde_json::from_value(value).unwrap()
 }
 
 /// An advertisement that no receiver would believe; `word` tells versions apart.
-pub fn advertisement(member: &str, gateway: &str, word: &str) -> DynamicObject {
+pub(crate) fn advertisement(member: &str, gateway: &str, word: &str) -> DynamicObject {
     let signed = json!({"payload": word, "signature": "AA=="});
     let spec = json!({
         "member": member,
@@ -150,7 +155,7 @@ pub fn advertisement(member: &str, gateway: &str, word: &str) -> DynamicObject {
 }
 
 /// A `ClusterSet` as [`counting_gate`] reads it.
-pub fn cluster_set(anchor: &str, version: u64) -> DynamicObject {
+pub(crate) fn cluster_set(anchor: &str, version: u64) -> DynamicObject {
     let spec = json!({
         "signed": {"payload": version.to_string(), "signature": "AA=="},
         "genesis": {"root": anchor, "recovery": "r"},
@@ -180,7 +185,7 @@ fn counting_gate(offer: &Offer<'_>) -> Result<Admission, Refusal> {
 }
 
 /// Waits for a condition, never longer than [`DEADLINE`].
-pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
     let wait = async {
         while !holds().await {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -189,6 +194,6 @@ pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl Fn
     assert!(tokio::time::timeout(DEADLINE, wait).await.is_ok(), "never came true: {what}");
 }
 
-pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(DEADLINE, future).await.unwrap_or_else(|_| panic!("took too long: {what}"))
 }

@@ -17,7 +17,8 @@ use tracing_subscriber::EnvFilter;
 const EXAMPLE: &str = "\
 Example:
   sealane-tunnel wg0
-  wg set wg0 private-key ./key listen-port 51820 peer PUBLIC_KEY allowed-ips 10.1.0.0/16 endpoint 192.0.2.1:51820
+  wg set wg0 private-key ./key listen-port 51820
+  wg set wg0 peer PUBLIC_KEY allowed-ips 10.1.0.0/16 endpoint 192.0.2.1:51820
   ip address add 10.0.0.1/16 dev wg0
   ip link set wg0 up
 

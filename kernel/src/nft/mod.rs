@@ -148,6 +148,18 @@ impl Nft {
         Ok(Some(table))
     }
 
+    /// Reads all tables of this host, foreign ones too, in libnftables' JSON.
+    ///
+    /// # Errors
+    /// [`NftError`] when the program is missing or refuses.
+    pub fn ruleset(&self) -> Result<String, NftError> {
+        let output = self.run(&["-j", "list", "ruleset"], "")?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        Err(refused("list", &output))
+    }
+
     /// Makes our table `wanted` in one transaction, or removes it.
     ///
     /// # Errors

@@ -197,9 +197,16 @@ impl End {
 
     /// Starts the tunnel in the foreground and waits for its socket.
     pub fn start(&mut self, arguments: &[&str]) {
+        self.start_with(arguments, &[]);
+    }
+
+    /// Starts the tunnel with further environment variables.
+    pub fn start_with(&mut self, arguments: &[&str], environment: &[(&str, &str)]) {
         let log = File::create(&self.log).unwrap();
         let command = [&["--foreground", "--log-level", "debug"][..], arguments].concat();
-        self.child = Some(self.command(&command).stderr(log).spawn().unwrap());
+        let mut command = self.command(&command);
+        command.envs(environment.iter().copied()).stderr(log);
+        self.child = Some(command.spawn().unwrap());
         until("the tunnel is ready", || self.log().contains("tunnel is ready"));
     }
 

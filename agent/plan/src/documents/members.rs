@@ -84,6 +84,9 @@ pub fn why(role: LaneRole) -> &'static str {
         LaneRole::Partial => "carries what the better ones do not reach",
         LaneRole::Standby => "stands by",
         LaneRole::Draining => "is about to stop",
+        LaneRole::LastResort => {
+            "carries as the last resort: its agent is silent, its tunnel is not"
+        }
         LaneRole::Failed => "does not answer",
     }
 }

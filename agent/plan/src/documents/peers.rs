@@ -55,7 +55,7 @@ fn view(
     };
     let carries = matches!(
         verdict.role,
-        LaneRole::Only | LaneRole::Best | LaneRole::Kept | LaneRole::Partial
+        LaneRole::Only | LaneRole::Best | LaneRole::Kept | LaneRole::Partial | LaneRole::LastResort
     );
     let target = plan.probes.lanes.get(&id);
     PeerView {

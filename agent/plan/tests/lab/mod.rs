@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
-use sealane_plan::health::{EndpointAdvice, LaneHealth, LegHealth, PathState};
+use sealane_plan::health::{EndpointAdvice, LaneHealth, LegHealth, PathState, Session};
 use sealane_plan::name::{GatewayId, LaneId, MemberId, NodeName, UnixSeconds};
 use sealane_plan::remote::{
     Candidate, CandidateKind, GatewayState, Networks, RemoteGateway, RemoteTunnel,
@@ -176,6 +176,12 @@ pub fn up(world: &mut World, own: (&str, &str), remote: (&str, &str), rtt_millis
 pub fn down(world: &mut World, own: (&str, &str), remote: (&str, &str)) {
     let health = LaneHealth { state: PathState::Down, ..LaneHealth::default() };
     world.lanes.insert(lane(own, remote), health);
+}
+
+/// Lets probes find a lane down whose tunnel still has a session.
+pub fn silent(world: &mut World, own: (&str, &str), remote: (&str, &str)) {
+    down(world, own, remote);
+    world.lanes.entry(lane(own, remote)).or_default().session = Session::Live;
 }
 
 /// Lets the prober ask for an address to be tried.
