@@ -20,7 +20,8 @@ impl Kubectl {
     }
 
     fn command(&self, arguments: &str) -> Command {
-        let mut command = Command::new("kubectl");
+        let mut command =
+            Command::new(std::env::var_os("KUBECTL").unwrap_or_else(|| "kubectl".into()));
         command.arg("--kubeconfig").arg(&self.kubeconfig).args(arguments.split(' '));
         command.env("HOME", self.home.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
         command.stderr(Stdio::piped());
