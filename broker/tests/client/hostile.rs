@@ -179,5 +179,5 @@ async fn a_refusal_is_told_in_the_brokers_words() {
     .await;
     let mut told = Told::by(vec![door.broker()]);
     let cause = away(&mut told).await;
-    assert!(cause.contains("forbidden: no role"), "{cause}");
+    assert!(cause.contains("forbidden: no role") && !cause.contains('\u{1b}'), "{cause}");
 }
