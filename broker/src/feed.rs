@@ -191,7 +191,7 @@ impl<'a> Feed<'a> {
             }
             Line::Gone(posted) => {
                 self.place = posted.resource_version;
-                self.names.remove(&posted.name).then(|| BoardEvent::Gone(self.kind, posted.name))
+                self.names.remove(&posted.name).then_some(BoardEvent::Gone(self.kind, posted.name))
             }
             Line::Bookmark(place) => {
                 self.place = place;
