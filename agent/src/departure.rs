@@ -135,6 +135,7 @@ impl Agent {
         if let Err(error) = Session::forget(&self.store, &self.ring) {
             remains.push(error.to_string());
         }
+        remains.extend(self.remove_tunnel_logs());
         let left = self.seen.as_ref().is_some_and(|seen| seen.ours != HostState::default());
         if left && remains.is_empty() {
             remains.push("objects of ours on this host; see `sealane-agent` log".to_owned());
@@ -148,6 +149,26 @@ impl Agent {
         // Who asked may have stopped waiting; the host has left all the same.
         let _ = departure.reply.send(answer);
         self.mark_stale();
+    }
+}
+
+impl Agent {
+    /// Removes the logs of tunnels that are gone; returns what could not be removed.
+    fn remove_tunnel_logs(&self) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(&self.config.paths.runtime) else { return Vec::new() };
+        let is_log = |name: &str| {
+            let link = name.strip_suffix(".log").and_then(|link| link.parse().ok());
+            link.is_some_and(|link| crate::facts::is_ours(&link))
+        };
+        entries
+            .flatten()
+            .filter(|entry| entry.file_name().to_str().is_some_and(is_log))
+            .filter_map(|entry| {
+                let path = entry.path();
+                let failed = std::fs::remove_file(&path).err()?;
+                Some(format!("{}: {failed}", path.display()))
+            })
+            .collect()
     }
 }
 

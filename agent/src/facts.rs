@@ -6,7 +6,6 @@ use std::net::IpAddr;
 
 use sealane_api::advertisement::Networks as ApiNetworks;
 use sealane_api::cidr::Cidr;
-use sealane_api::names::{GatewayId, GatewayName};
 use sealane_api::probe_address;
 use sealane_api::remote::LocalFacts;
 use sealane_plan::intake;
@@ -21,15 +20,6 @@ use sealane_state::owner;
 use crate::config::{self, Config};
 use crate::paths::Paths;
 use crate::session::Session;
-
-/// Returns this host's name within the clusterset.
-///
-/// # Errors
-/// A text that says why the node name cannot be a gateway name.
-pub fn own_name(session: &Session, config: &Config) -> Result<GatewayId, String> {
-    let gateway = GatewayName::parse(&config.node).map_err(|error| error.to_string())?;
-    Ok(GatewayId { member: session.membership.member.clone(), gateway })
-}
 
 /// Returns what only this host knows, for judging what others say.
 pub fn local(session: &Session, config: &Config, seen: &Observation) -> LocalFacts {

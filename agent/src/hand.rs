@@ -48,8 +48,16 @@ pub struct Pass {
     pub failed: Vec<String>,
 }
 
+/// What a packet meets on its way through a host.
+pub struct Terrain {
+    /// All rules and routes.
+    pub routing: RoutingSnapshot,
+    /// All nftables tables in libnftables' JSON; `None` when they could not be read.
+    pub ruleset: Option<String>,
+}
+
 /// A question that only a look at the host answers.
-pub type Errand = oneshot::Sender<Result<RoutingSnapshot, String>>;
+pub type Errand = oneshot::Sender<Result<Terrain, String>>;
 
 /// What the hand is connected to.
 pub struct Strings {
@@ -83,6 +91,14 @@ struct Hand {
 
 /// Nobody listens any more.
 struct Unheard;
+
+/// Settings that a trace needs to know, wanted or not.
+fn forwarding() -> [SysctlKey; 2] {
+    [
+        SysctlKey::new(["net", "ipv4", "ip_forward"]),
+        SysctlKey::new(["net", "ipv6", "conf", "all", "forwarding"]),
+    ]
+}
 
 impl Hand {
     async fn keep(&mut self) {
@@ -129,8 +145,8 @@ impl Hand {
     /// Looks, changes what differs, and looks again if anything was changed.
     fn pass(&mut self) -> Result<Pass, String> {
         let wanted = self.strings.wish.borrow_and_update().host.clone();
-        let settings: BTreeSet<SysctlKey> =
-            wanted.iter().flat_map(|host| host.sysctls.keys().cloned()).collect();
+        let wished = wanted.iter().flat_map(|host| host.sysctls.keys().cloned());
+        let settings: BTreeSet<SysctlKey> = wished.chain(forwarding()).collect();
         let seen = self.host.observe(&settings).map_err(|error| error.to_string())?;
         let changes = wanted.as_ref().map(|host| diff(host, &seen.ours)).unwrap_or_default();
         let mut pass =
@@ -159,8 +175,9 @@ impl Hand {
                 errand = self.strings.errands.recv() => {
                     let errand = errand.ok_or(Unheard)?;
                     let answer = self.host.routing().map_err(|refusal| refusal.to_string());
+                    let ruleset = self.host.ruleset().ok();
                     // Who asked may have stopped waiting.
-                    let _ = errand.send(answer);
+                    let _ = errand.send(answer.map(|routing| Terrain { routing, ruleset }));
                 }
                 call = calls.recv(), if monitored => match call {
                     Some(_) => due = due.min(Instant::now() + BURST),

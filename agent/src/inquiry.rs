@@ -18,8 +18,10 @@ use crate::probe_io::{self, Way};
 const TRACE: u8 = 1;
 /// Largest frame: a trace of many steps stays far below.
 const LARGEST_FRAME_BYTES: u32 = 64 * 1024;
-/// A whole exchange; agents nearer to the destination are asked within it.
-const DEADLINE: Duration = Duration::from_secs(4);
+/// Longest that a question is worked on: all agents beyond are asked within it.
+const DEADLINE: Duration = Duration::from_secs(6);
+/// What each further agent is given; one that is asked later must answer sooner than who asks it.
+const PER_AGENT: Duration = Duration::from_millis(600);
 /// Exchanges served at once per way; more wait in the backlog.
 const SERVED_AT_ONCE: usize = 8;
 
@@ -60,20 +62,21 @@ pub fn listen(way: &Way, events: mpsc::Sender<Event>) -> io::Result<Listener> {
     Ok(Listener(tokio::spawn(serve(listener, way.clone(), events))))
 }
 
-/// Asks the agent behind `to` and returns its answer.
+/// Asks the agent behind `to`, which may ask `agents_beyond` more, and returns its answer.
 ///
 /// # Errors
-/// Those of the system, and `TimedOut` when no answer comes within [`DEADLINE`].
-pub async fn ask(way: &Way, to: IpAddr, question: &[u8]) -> io::Result<Vec<u8>> {
+/// Those of the system, and `TimedOut` when no answer comes in time.
+pub async fn ask(way: &Way, to: IpAddr, question: &[u8], agents_beyond: u8) -> io::Result<Vec<u8>> {
+    let patience = (PER_AGENT * (u32::from(agents_beyond) + 1)).min(DEADLINE);
     let exchange = async {
         let mut stream = bound_to_any_port(way)?.connect(probe_io::destination(way, to)).await?;
         write_frame(&mut stream, question).await?;
         read_frame(&mut stream).await
     };
-    match tokio::time::timeout(DEADLINE, exchange).await {
-        Ok(result) => result,
-        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer within 4 s")),
-    }
+    tokio::time::timeout(patience, exchange).await.unwrap_or_else(|_| {
+        let cause = format!("no answer within {} ms", patience.as_millis());
+        Err(io::Error::new(io::ErrorKind::TimedOut, cause))
+    })
 }
 
 fn bound(way: &Way) -> io::Result<TcpSocket> {

@@ -20,7 +20,7 @@ pub mod paths;
 pub mod probe_io;
 pub mod pings;
 pub mod inquiry;
-pub mod tracing_task;
+pub mod traces;
 pub mod answers;
 pub mod report;
 pub mod admin;

@@ -221,9 +221,8 @@ async fn keep_word(
         }
         let next = if failed { wait.mul_f64(rand::random_range(0.5..=1.0)) } else { Duration::MAX };
         wait = if failed { (wait * 2).min(LONGEST_WAIT) } else { SHORTEST_WAIT };
-        match tokio::time::timeout(next, words.changed()).await {
-            Ok(Err(_)) => return,
-            Ok(Ok(())) | Err(_) => {}
+        if let Ok(Err(_)) = tokio::time::timeout(next, words.changed()).await {
+            return;
         }
     }
 }

@@ -20,6 +20,7 @@ use sealane_state::facts::Observation;
 use sealane_state::name::LinkName;
 use sealane_state::owner;
 use sealane_state::rule::Family;
+use sealane_state::wireguard::PublicKey;
 use tokio::sync::mpsc;
 
 use crate::event::{Datagram, Event};
@@ -38,6 +39,7 @@ pub struct Paths {
     lanes: BTreeMap<LaneId, Watched<LaneTarget>>,
     legs: BTreeMap<NodeName, Watched<LegTarget>>,
     responder: Responder,
+    known: BTreeSet<IpAddr>,
     sockets: ProbeSockets,
     listeners: BTreeMap<Way, Listener>,
     events: mpsc::Sender<Event>,
@@ -69,6 +71,7 @@ impl Paths {
             lanes: BTreeMap::new(),
             legs: BTreeMap::new(),
             responder: Responder::default(),
+            known: BTreeSet::new(),
             sockets: ProbeSockets::new(events.clone()),
             listeners: BTreeMap::new(),
             events,
@@ -81,7 +84,8 @@ impl Paths {
         self.follow_lanes(now, plan, seen);
         self.follow_legs(now, &plan.probes, seen);
         let own = own_ways(plan, seen);
-        self.responder.set_sources(now, answered(plan));
+        self.known = answered(plan);
+        self.responder.set_sources(now, self.known.iter().copied());
         let targets = self.lanes.values().map(|lane| &lane.way);
         let targets = targets.chain(self.legs.values().map(|leg| &leg.way)).cloned();
         let ways: BTreeSet<Way> = targets.chain(own).collect();
@@ -199,19 +203,27 @@ impl Paths {
         let _ = self.sockets.send(way, to, bytes);
     }
 
-    /// Returns the way and address by which a gateway's agent is asked.
+    /// Returns the way and address by which a gateway is probed and asked.
     pub fn way_to_lane(&self, id: &LaneId) -> Option<(Way, IpAddr)> {
         self.lanes.get(id).map(|lane| (lane.way.clone(), lane.target.destination))
     }
 
-    /// Returns the way that own nodes are asked by.
-    pub fn way_to_leg(&self, node: &NodeName) -> Option<(Way, IpAddr)> {
-        self.legs.get(node).map(|leg| (leg.way.clone(), leg.target.destination))
+    /// Returns the ways to the agents behind all lanes, by tunnel key.
+    pub fn ways_to_peers(&self) -> BTreeMap<PublicKey, (Way, IpAddr)> {
+        let way = |lane: &Watched<LaneTarget>| (lane.way.clone(), lane.target.destination);
+        self.lanes.iter().map(|(id, lane)| (id.remote, way(lane))).collect()
     }
 
-    /// Returns lanes by target, for people.
-    pub fn lane_targets(&self) -> impl Iterator<Item = (&LaneId, &LaneTarget, PathReport)> {
-        self.lanes.iter().map(|(id, lane)| (id, &lane.target, lane.path.report()))
+    /// Returns the way by which nodes on the leg are asked, if this host has a leg.
+    pub fn way_on_leg(&self) -> Option<Way> {
+        let on_leg =
+            |way: &&Way| way.link.as_ref().is_some_and(|link| link.as_str() == owner::VXLAN_LINK);
+        self.listeners.keys().find(on_leg).cloned()
+    }
+
+    /// Says whether `address` is one that this host answers: a peer or a node of ours.
+    pub fn knows(&self, address: IpAddr) -> bool {
+        self.known.contains(&address)
     }
 
     fn now(&self) -> Time {

@@ -10,8 +10,8 @@ use sealane_plan::documents;
 use sealane_plan::world::World;
 use sealane_state::link::{Backend, LinkKind};
 use sealane_view::status::{
-    BrokerView, ClusterSetState, ClusterSetView, NetworksView, ProblemView, RejectionView, Role,
-    Severity, StatusDocument,
+    BrokerView, ClusterSetState, ClusterSetView, IdentityView, NetworksView, ProblemView,
+    RejectionView, Role, Severity, StatusDocument,
 };
 
 use crate::config;
@@ -54,6 +54,7 @@ impl Agent {
         };
         if let Some(session) = &self.session {
             let (networks, _) = session.granted(&self.config);
+            status.identity = identity_view(session);
             status.member = Some(session.own.member.to_string());
             status.networks = networks_view(&networks);
             status.clusterset = session.trust.receiver().clusterset().map(clusterset_view);
@@ -194,6 +195,13 @@ fn clusterset_view(set: &ClusterSet) -> ClusterSetView {
         expires_unix_seconds: set.expires.0,
         state,
     }
+}
+
+fn identity_view(session: &Session) -> Option<IdentityView> {
+    let identity = session.keys.as_ref()?.identity.public();
+    let entry = session.trust.receiver().clusterset()?.members.get(&session.own.member);
+    let pinned = entry.is_some_and(|entry| entry.keys.contains(&identity));
+    Some(IdentityView { fingerprint: identity.fingerprint(), pinned })
 }
 
 fn broker_view(session: &Session) -> BrokerView {

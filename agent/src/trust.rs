@@ -2,12 +2,12 @@
 //! is accepted is on disk before anybody acts on it, what is refused is remembered with its reason.
 //! Judges nothing itself; `sealane-api` does.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use sealane_api::held::Held;
 use sealane_api::kinds::{self, AdvertisementSpec, ClusterSetSpec};
 use sealane_api::names::GatewayId;
-use sealane_api::reason::{Reason, Rejected, Retry};
+use sealane_api::reason::{Dropped, Reason, Rejected, Retry};
 use sealane_api::receiver::{Offer, Receiver, Sweep, Verdict};
 use sealane_api::remote::{LocalFacts, RemoteGateway};
 use sealane_api::time::UnixTime;
@@ -40,14 +40,31 @@ pub struct Outcome {
     pub refused: Vec<(Kind, Rejected)>,
 }
 
+/// Kind and name of an object on the broker.
+pub type Key = (Kind, String);
+
+/// One round of offers: the moment and the facts they are judged by, and what they led to.
+struct Round<'f> {
+    now: UnixTime,
+    facts: &'f LocalFacts,
+    outcome: Outcome,
+}
+
+impl<'f> Round<'f> {
+    fn at(now: UnixTime, facts: &'f LocalFacts) -> Self {
+        Self { now, facts, outcome: Outcome::default() }
+    }
+}
+
 /// What this host believes, and what it was offered.
 pub struct Trust {
     receiver: Receiver,
     store: Store,
     clusterset: Option<ClusterSetSpec>,
     offers: BTreeMap<String, AdvertisementSpec>,
-    refusals: BTreeMap<(Kind, String), Refusal>,
-    remarks: BTreeSet<String>,
+    refusals: BTreeMap<Key, Refusal>,
+    /// Remarks about what was accepted, by object.
+    remarks: BTreeMap<String, Vec<String>>,
     dropped: BTreeMap<GatewayId, Refusal>,
     clock_suspect: bool,
     unsaved: Option<String>,
@@ -97,7 +114,7 @@ impl Trust {
             clusterset: None,
             offers: BTreeMap::new(),
             refusals: BTreeMap::new(),
-            remarks: BTreeSet::new(),
+            remarks: BTreeMap::new(),
             dropped: BTreeMap::new(),
             clock_suspect: false,
             unsaved: None,
@@ -122,26 +139,21 @@ impl Trust {
         now: UnixTime,
         facts: &LocalFacts,
     ) -> Outcome {
-        let mut outcome = Outcome::default();
+        let mut round = Round::at(now, facts);
         self.refusals.retain(|(of, name), _| {
             *of != kind || objects.iter().any(|object| object.name == *name)
         });
-        match kind {
-            Kind::ClusterSet => {
-                for object in objects {
-                    self.take(kind, object, now, &mut outcome);
-                }
-                self.offer_clusterset(now, facts, &mut outcome);
-            }
-            Kind::Advertisement => {
-                self.offers.clear();
-                for object in objects {
-                    self.take(kind, object, now, &mut outcome);
-                }
-                self.offer_all(now, facts, &mut outcome);
-            }
+        if kind == Kind::Advertisement {
+            self.offers.clear();
         }
-        self.settle(now, facts, outcome)
+        for object in objects {
+            self.take(kind, object, &mut round);
+        }
+        match kind {
+            Kind::ClusterSet => self.offer_clusterset(&mut round),
+            Kind::Advertisement => self.offer_all(&mut round),
+        }
+        self.settle(round)
     }
 
     /// Takes one object that was written.
@@ -152,15 +164,12 @@ impl Trust {
         now: UnixTime,
         facts: &LocalFacts,
     ) -> Outcome {
-        let mut outcome = Outcome::default();
+        let mut round = Round::at(now, facts);
         let name = object.name.clone();
-        if self.take(kind, object, now, &mut outcome) {
-            match kind {
-                Kind::ClusterSet => self.offer_clusterset(now, facts, &mut outcome),
-                Kind::Advertisement => self.offer_one(&name, now, facts, &mut outcome),
-            }
+        if self.take(kind, object, &mut round) {
+            self.offer(kind, &name, &mut round);
         }
-        self.settle(now, facts, outcome)
+        self.settle(round)
     }
 
     /// Notes that an object is no longer offered. That is not a statement: what is held stays.
@@ -174,19 +183,19 @@ impl Trust {
 
     /// Lets time pass: drops what is past hold and offers again what only the moment refused.
     pub fn tick(&mut self, now: UnixTime, facts: &LocalFacts) -> Outcome {
-        let mut outcome = Outcome::default();
+        let mut round = Round::at(now, facts);
         let sweep = self.receiver.expire(now);
-        outcome.changed = !sweep.dropped.is_empty();
+        round.outcome.changed = !sweep.dropped.is_empty();
         self.note_sweep(sweep, now);
-        self.offer_again(Retry::Soon, now, facts, &mut outcome);
-        self.settle(now, facts, outcome)
+        self.offer_again(Retry::Soon, &mut round);
+        self.settle(round)
     }
 
     /// Judges all offers once more; called when facts of this host changed.
     pub fn reconsider(&mut self, now: UnixTime, facts: &LocalFacts) -> Outcome {
-        let mut outcome = Outcome::default();
-        self.offer_again(Retry::AfterChange, now, facts, &mut outcome);
-        self.settle(now, facts, outcome)
+        let mut round = Round::at(now, facts);
+        self.offer_again(Retry::AfterChange, &mut round);
+        self.settle(round)
     }
 
     /// Returns the gateways to have lanes with.
@@ -201,7 +210,7 @@ impl Trust {
 
     /// Returns what is refused, by kind and object name; held advertisements that a newer list or
     /// certificate ended are listed under their own names.
-    pub fn refusals(&self) -> BTreeMap<(Kind, String), Refusal> {
+    pub fn refusals(&self) -> BTreeMap<Key, Refusal> {
         let ended = self.dropped.iter().map(|(gateway, refusal)| {
             ((Kind::Advertisement, gateway.to_string()), refusal.clone())
         });
@@ -211,7 +220,10 @@ impl Trust {
 
     /// Returns what deserves attention, in plain sentences, sorted.
     pub fn warnings(&self) -> Vec<String> {
-        let mut warnings: Vec<String> = self.remarks.iter().cloned().collect();
+        let remarks = self.remarks.iter().flat_map(|(object, remarks)| {
+            remarks.iter().map(move |remark| format!("{object}: {remark}"))
+        });
+        let mut warnings: Vec<String> = remarks.collect();
         if self.clock_suspect {
             warnings.push(
                 "ClockSuspect: everything held looks expired at once; check this host's clock"
@@ -229,7 +241,8 @@ impl Trust {
         self.unsaved.is_none()
     }
 
-    fn take(&mut self, kind: Kind, object: Sighting, now: UnixTime, outcome: &mut Outcome) -> bool {
+    /// Reads an object; `false` when it cannot be offered.
+    fn take(&mut self, kind: Kind, object: Sighting, round: &mut Round<'_>) -> bool {
         let name = object.name;
         if kind == Kind::ClusterSet && name != CLUSTER_SET_NAME {
             return false;
@@ -237,7 +250,7 @@ impl Trust {
         if let Some(size) = object.oversize {
             let rejected = Reason::TooLarge.about(format!("spec of {size} bytes"));
             self.offers.remove(&name);
-            self.refuse(kind, name, String::new(), rejected, now, outcome);
+            self.refuse((kind, name), String::new(), rejected, round);
             return false;
         }
         let claimed = object.spec.get("member").and_then(|member| member.as_str());
@@ -249,133 +262,110 @@ impl Trust {
                 kinds::spec(&whole).map(|spec| drop(self.offers.insert(name.clone(), spec)))
             }
         };
-        match parsed {
-            Ok(()) => true,
-            Err(rejected) => {
-                self.offers.remove(&name);
-                self.refuse(kind, name, claimed, rejected, now, outcome);
-                false
-            }
+        let Err(rejected) = parsed else { return true };
+        self.offers.remove(&name);
+        self.refuse((kind, name), claimed, rejected, round);
+        false
+    }
+
+    fn offer(&mut self, kind: Kind, name: &str, round: &mut Round<'_>) {
+        match kind {
+            Kind::ClusterSet => self.offer_clusterset(round),
+            Kind::Advertisement => self.offer_one(name, round),
         }
     }
 
-    fn offer_clusterset(&mut self, now: UnixTime, facts: &LocalFacts, outcome: &mut Outcome) {
+    fn offer_clusterset(&mut self, round: &mut Round<'_>) {
         if let Some(spec) = self.clusterset.clone() {
-            let verdict = self.receiver.accept_clusterset(now, facts, &spec);
-            self.note(Kind::ClusterSet, CLUSTER_SET_NAME, "", verdict, now, outcome);
+            let verdict = self.receiver.accept_clusterset(round.now, round.facts, &spec);
+            let key = (Kind::ClusterSet, CLUSTER_SET_NAME.to_owned());
+            self.note(key, String::new(), verdict, round);
         }
     }
 
-    fn offer_one(&mut self, name: &str, now: UnixTime, facts: &LocalFacts, outcome: &mut Outcome) {
+    fn offer_one(&mut self, name: &str, round: &mut Round<'_>) {
         if let Some(spec) = self.offers.get(name).cloned() {
             let offer = Offer { name, spec: &spec };
-            let verdict = self.receiver.accept_advertisement(now, facts, offer);
-            self.note(Kind::Advertisement, name, &spec.member, verdict, now, outcome);
+            let verdict = self.receiver.accept_advertisement(round.now, round.facts, offer);
+            self.note((Kind::Advertisement, name.to_owned()), spec.member, verdict, round);
         }
     }
 
-    fn offer_all(&mut self, now: UnixTime, facts: &LocalFacts, outcome: &mut Outcome) {
+    fn offer_all(&mut self, round: &mut Round<'_>) {
         let specs = self.offers.clone();
         let offers: Vec<Offer<'_>> =
             specs.iter().map(|(name, spec)| Offer { name, spec }).collect();
-        let verdicts = self.receiver.accept_batch(now, facts, &offers);
+        let verdicts = self.receiver.accept_batch(round.now, round.facts, &offers);
         for ((name, spec), verdict) in specs.iter().zip(verdicts) {
-            self.note(Kind::Advertisement, name, &spec.member, verdict, now, outcome);
+            let key = (Kind::Advertisement, name.clone());
+            self.note(key, spec.member.clone(), verdict, round);
         }
     }
 
-    fn offer_again(
-        &mut self,
-        when: Retry,
-        now: UnixTime,
-        facts: &LocalFacts,
-        outcome: &mut Outcome,
-    ) {
-        let again: Vec<(Kind, String)> = self
-            .refusals
-            .iter()
-            .filter(|(_, refusal)| refusal.rejected.reason.retry() == when)
-            .map(|(key, _)| key.clone())
-            .collect();
+    fn offer_again(&mut self, when: Retry, round: &mut Round<'_>) {
+        let due = |refusal: &Refusal| refusal.rejected.reason.retry() == when;
+        let due = self.refusals.iter().filter(|(_, refusal)| due(refusal));
+        let again: Vec<Key> = due.map(|(key, _)| key.clone()).collect();
         for (kind, name) in again {
-            match kind {
-                Kind::ClusterSet => self.offer_clusterset(now, facts, outcome),
-                Kind::Advertisement => self.offer_one(&name, now, facts, outcome),
-            }
+            self.offer(kind, &name, round);
         }
     }
 
-    fn note(
-        &mut self,
-        kind: Kind,
-        name: &str,
-        member: &str,
-        verdict: Verdict,
-        now: UnixTime,
-        outcome: &mut Outcome,
-    ) {
+    fn note(&mut self, key: Key, member: String, verdict: Verdict, round: &mut Round<'_>) {
         match verdict {
-            Verdict::Rejected(rejected) => {
-                self.refuse(kind, name.to_owned(), member.to_owned(), rejected, now, outcome);
-            }
+            Verdict::Rejected(rejected) => self.refuse(key, member, rejected, round),
             Verdict::Accepted { warnings, dropped } => {
-                outcome.changed = true;
-                self.refusals.remove(&(kind, name.to_owned()));
-                self.dropped.retain(|gateway, _| gateway.to_string() != name);
-                self.remarks.extend(warnings.iter().map(|warning| format!("{name}: {warning}")));
-                self.note_sweep(Sweep { dropped, ..Sweep::default() }, now);
+                round.outcome.changed = true;
+                self.refusals.remove(&key);
+                self.dropped.retain(|gateway, _| gateway.to_string() != key.1);
+                self.remarks.insert(key.1, warnings.iter().map(ToString::to_string).collect());
+                self.note_dropped(dropped, round.now);
             }
-            Verdict::Unchanged | Verdict::Own(_) => {
-                self.refusals.remove(&(kind, name.to_owned()));
-            }
+            Verdict::Unchanged | Verdict::Own(_) => drop(self.refusals.remove(&key)),
         }
     }
 
-    fn refuse(
-        &mut self,
-        kind: Kind,
-        name: String,
-        member: String,
-        rejected: Rejected,
-        now: UnixTime,
-        outcome: &mut Outcome,
-    ) {
-        let key = (kind, name);
+    fn refuse(&mut self, key: Key, member: String, rejected: Rejected, round: &mut Round<'_>) {
         let same = |held: &Refusal| held.rejected.reason == rejected.reason;
         if self.refusals.get(&key).is_some_and(same) {
             return;
         }
-        tracing::warn!(object = %key.1, member, reason = rejected.reason.as_str(),
-            detail = %rejected.detail.escape_debug(), "object refused");
-        outcome.refused.push((kind, rejected.clone()));
-        self.refusals.insert(key, Refusal { member, rejected, since: now });
+        tracing::warn!(object = %key.1.escape_debug(), member = %member.escape_debug(),
+            reason = rejected.reason.as_str(), detail = %rejected.detail.escape_debug(),
+            "object refused");
+        round.outcome.refused.push((key.0, rejected.clone()));
+        self.refusals.insert(key, Refusal { member, rejected, since: round.now });
     }
 
     fn note_sweep(&mut self, sweep: Sweep, now: UnixTime) {
         self.clock_suspect = sweep.clock_suspect;
-        for dropped in sweep.dropped {
-            tracing::warn!(gateway = %dropped.gateway, reason = dropped.rejected.reason.as_str(),
-                "advertisement no longer believed");
-            let member = dropped.gateway.member.to_string();
-            let refusal = Refusal { member, rejected: dropped.rejected, since: now };
-            self.dropped.insert(dropped.gateway, refusal);
-        }
+        self.note_dropped(sweep.dropped, now);
         if let Some(rejected) = sweep.clusterset {
             let refusal = Refusal { member: String::new(), rejected, since: now };
             self.refusals.insert((Kind::ClusterSet, CLUSTER_SET_NAME.to_owned()), refusal);
         }
     }
 
-    /// Offers again what the changes may have made acceptable, and keeps what is believed now.
-    fn settle(&mut self, now: UnixTime, facts: &LocalFacts, mut outcome: Outcome) -> Outcome {
-        if outcome.changed {
-            self.offer_again(Retry::AfterChange, now, facts, &mut outcome);
+    fn note_dropped(&mut self, dropped: Vec<Dropped>, now: UnixTime) {
+        for Dropped { gateway, rejected } in dropped {
+            tracing::warn!(%gateway, reason = rejected.reason.as_str(),
+                "advertisement no longer believed");
+            self.remarks.remove(&gateway.to_string());
+            let member = gateway.member.to_string();
+            self.dropped.insert(gateway, Refusal { member, rejected, since: now });
         }
-        if outcome.changed || self.unsaved.is_some() {
+    }
+
+    /// Offers again what the changes may have made acceptable, and keeps what is believed now.
+    fn settle(&mut self, mut round: Round<'_>) -> Outcome {
+        if round.outcome.changed {
+            self.offer_again(Retry::AfterChange, &mut round);
+        }
+        if round.outcome.changed || self.unsaved.is_some() {
             // Maps with text keys, strings and integers always serialise.
             let bytes = serde_json::to_vec(self.receiver.held()).unwrap_or_default();
             self.unsaved = self.store.save(FILE, &bytes).err().map(|error| error.to_string());
         }
-        outcome
+        round.outcome
     }
 }

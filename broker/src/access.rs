@@ -11,14 +11,12 @@ use hyper_util::rt::TokioExecutor;
 use kube::client::{Body, ClientBuilder, ConfigExt};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use sealane_api::clusterset::DEFAULT_NAMESPACE;
 use tower::BoxError;
 use zeroize::Zeroizing;
 
 use crate::answer;
 use crate::pin::{self, SpkiPin};
-
-/// Namespace of a clusterset on its broker when the address does not name one.
-pub const DEFAULT_NAMESPACE: &str = "sealane-system";
 
 /// How long to wait for a TCP connection before the broker counts as away.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use sealane_state::change::Change;
 use sealane_state::facts::{
-    HostFacts, LinkFacts, Observation, RouteAnswer, RouteQuestion, RoutingSnapshot, SeenAction,
-    SeenRule,
+    HostFacts, LinkFacts, Observation, PeerFacts, RouteAnswer, RouteQuestion, RoutingSnapshot,
+    SeenAction, SeenRule,
 };
 use sealane_state::host::HostState;
 use sealane_state::link::{Link, LinkKind};
@@ -19,6 +19,7 @@ use sealane_state::owner;
 use sealane_state::route::{Route, RouteKey};
 use sealane_state::rule::Family;
 use sealane_state::sysctl::SysctlKey;
+use sealane_state::wireguard::PublicKey;
 use tokio::sync::mpsc;
 
 use crate::keyring::Keyring;
@@ -155,6 +156,22 @@ impl Host {
         Ok(Observation { ours, facts })
     }
 
+    /// Looks at the peers of these lane links alone; it costs one request to each device. One that
+    /// does not answer is left out.
+    pub fn peers(
+        &mut self,
+        links: &BTreeSet<LinkName>,
+    ) -> BTreeMap<LinkName, BTreeMap<PublicKey, PeerFacts>> {
+        let read = |link: &LinkName| match self.devices.observe(link) {
+            Ok((_, peers)) => Some((link.clone(), peers)),
+            Err(error) => {
+                tracing::debug!(%error, "device left out of the look at peers");
+                None
+            }
+        };
+        links.iter().filter_map(read).collect()
+    }
+
     /// Applies changes in the order given, consecutive ones of a kind together. One that fails
     /// does not stop the others.
     pub fn apply(&mut self, changes: &[Change], keyring: &dyn Keyring) -> Outcome {
@@ -178,6 +195,14 @@ impl Host {
     /// The kernel's refusal.
     pub fn routing(&mut self) -> Result<RoutingSnapshot, Refusal> {
         snapshot::read(&mut self.channel)
+    }
+
+    /// Reads all nftables tables, foreign ones too, in libnftables' JSON.
+    ///
+    /// # Errors
+    /// [`NftError`] when the program is missing or refuses.
+    pub fn ruleset(&self) -> Result<String, NftError> {
+        self.nft.ruleset()
     }
 
     /// Asks the kernel which way a packet takes now.

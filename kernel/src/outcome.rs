@@ -135,7 +135,8 @@ impl From<TunnelError> for Fault {
 impl From<NftError> for Fault {
     fn from(error: NftError) -> Self {
         let cause = error.to_string();
-        let retry = match error {
+        let retry = match &error {
+            NftError::Generation { fault } => return io_fault(cause, fault),
             NftError::Missing { .. } | NftError::Text(_) | NftError::Listing { .. } => Retry::Never,
             NftError::Run { .. }
             | NftError::Refused { .. }

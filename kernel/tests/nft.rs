@@ -115,7 +115,7 @@ fn a_new_agent_adopts_the_table_without_rewriting_it() {
     let mut host = Host::fresh();
     host.nft.apply(Some(&rich_table())).unwrap();
     let before = nft_says("-a list table inet sealane");
-    let restarted = Nft::open(host.folder.path());
+    let mut restarted = Nft::open(host.folder.path());
     assert_eq!(restarted.observe().unwrap(), Some(rich_table()));
     assert_eq!(nft_says("-a list table inet sealane"), before);
     let record = host.folder.path().join("nft.json");
@@ -127,7 +127,7 @@ fn without_a_record_or_with_a_spoilt_one_the_table_counts_as_changed() {
     let mut host = Host::fresh();
     host.nft.apply(Some(&rich_table())).unwrap();
     let elsewhere = TempDir::new().unwrap();
-    let stranger = Nft::open(elsewhere.path());
+    let mut stranger = Nft::open(elsewhere.path());
     assert_ne!(stranger.observe().unwrap(), Some(rich_table()));
 
     std::fs::write(host.folder.path().join("nft.json"), "{\"listing\":").unwrap();
@@ -182,9 +182,59 @@ fn a_refused_table_leaves_the_old_one_and_says_why() {
 }
 
 #[test]
+fn a_rule_edited_while_we_write_is_not_taken_for_ours() {
+    let mut host = Host::fresh();
+    let mut wanted = FilterTable::default();
+    wanted.chains.insert("only".into(), chain(None, &["ip daddr 192.0.2.1 drop"]));
+    host.nft = host.nft_by(
+        "[ \"$1\" = -f ] && [ ! -e $0.done ] && touch $0.done && \
+         nft -a list chain inet sealane only | sed -n \
+         's/.*comment \\(.*\\) # handle \\(.*\\)/replace rule inet sealane only handle \\2 accept comment \\1/p' \
+         | nft -f -",
+    );
+    host.nft.apply(Some(&wanted)).unwrap();
+    assert!(host.folder.path().join("nft.done").exists(), "no other hand came between");
+    assert_eq!(host.nft.observe().unwrap(), Some(wanted));
+    assert!(nft_says("list table inet sealane").contains("drop"));
+}
+
+#[test]
+fn a_host_whose_rules_never_stand_still_is_reported() {
+    let mut host = Host::fresh();
+    host.nft = host.nft_by("nft add table inet theirs; nft delete table inet theirs");
+    let fault = host.nft.apply(Some(&FilterTable::default())).unwrap_err();
+    assert!(matches!(fault, NftError::NotAsWritten), "{fault}");
+}
+
+#[test]
+fn while_nobody_changes_a_rule_nft_is_not_run() {
+    let mut host = Host::fresh();
+    let wanted = rich_table();
+    host.nft.apply(Some(&wanted)).unwrap();
+    host.nft = host.nft_by("echo >> $0.runs");
+    let runs = host.folder.path().join("nft.runs");
+    let count = || std::fs::read_to_string(&runs).unwrap_or_default().len();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let before = count();
+        assert_eq!(host.nft.observe().unwrap().as_ref(), Some(&wanted));
+        if count() == before {
+            break;
+        }
+        assert!(Instant::now() < deadline, "nft is run at every look");
+    }
+    nft_says("add table inet theirs");
+    let before = count();
+    assert_eq!(host.nft.observe().unwrap().as_ref(), Some(&wanted));
+    assert!(count() > before, "another generation was taken for the same");
+    nft_says("flush chain inet sealane guard");
+    assert_ne!(host.nft.observe().unwrap(), Some(wanted));
+}
+
+#[test]
 fn a_host_without_nft_is_told_which_package_to_install() {
     let folder = TempDir::new().unwrap();
-    let nft = Nft::with_program(folder.path(), Path::new("/nonexistent/nft"));
+    let mut nft = Nft::with_program(folder.path(), Path::new("/nonexistent/nft"));
     let said = nft.observe().unwrap_err().to_string();
     assert_eq!(
         said,
@@ -203,6 +253,17 @@ impl Host {
         unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace (needs root or unshare -rn)");
         let folder = TempDir::new().unwrap();
         Self { nft: Nft::open(folder.path()), folder }
+    }
+
+    /// An `nft` that another hand follows: after each run it does `then`, where `$0` is its path.
+    fn nft_by(&self, then: &str) -> Nft {
+        let program = self.folder.path().join("nft");
+        let script = format!("#!/bin/sh\nnft \"$@\"; status=$?\n{then}\nexit $status\n");
+        // Written by another process: a test beside this one that forks while the file is open
+        // for writing would make it busy.
+        let write = "printf %s \"$1\" > \"$2\" && chmod 755 \"$2\"";
+        run("sh", &["-c", write, "sh", &script, program.to_str().unwrap()]);
+        Nft::with_program(self.folder.path(), &program)
     }
 }
 

@@ -1,5 +1,8 @@
-//! Owns what tests of several rooms share: the lab and the traffic sent through it. Owns no test.
+//! Owns what tests of several rooms share: the lab, the traffic sent through it, the product as it
+//! stands there, and the demo. Owns no test.
 #![doc = include_str!("../README.md")]
 
 pub mod lab;
 pub mod traffic;
+pub mod product;
+pub mod demo;

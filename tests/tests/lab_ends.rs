@@ -27,7 +27,7 @@ struct Program {
 fn example(mode: &str, labs: &Path) -> Command {
     let dir = built("lab-holder").unwrap().parent().unwrap().to_owned();
     let mut command = Command::new(dir.join("examples/two-hosts"));
-    command.arg(mode).env("SEALANE_LAB_DIR", labs).env("SEALANE_BIN_DIR", dir);
+    command.arg(mode).env("SEALANE_LAB_DIR", labs).env("SEALANE_BIN", dir);
     command
 }
 

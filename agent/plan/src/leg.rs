@@ -11,7 +11,7 @@ use sealane_state::link::{Link, LinkKind, Mac, Vxlan};
 use sealane_state::name::LinkName;
 use sealane_state::neighbour::{Fdb, Neighbour};
 use sealane_state::owner;
-use sealane_state::route::Target;
+use sealane_state::route::{Route, RouteKey, Target};
 use sealane_state::rule::Family;
 
 use crate::digest;
@@ -109,6 +109,16 @@ impl<'a> Leg<'a> {
             host.fdb.insert(Fdb { link: link.clone(), mac, remote: end.remote });
             host.neighbours.insert(Neighbour { link, address: end.next_hop, mac });
         }
+        host.routes.extend(self.ends.values().filter_map(|end| self.route_to(end)));
+    }
+
+    /// Our addresses bring no routes of their own, so what is sent to another end itself, such as a
+    /// probe, needs one. Without IPv6 the ends are underlay addresses, which the host reaches.
+    fn route_to(&self, end: &End<'_>) -> Option<(RouteKey, Route)> {
+        let destination = prefix::host(end.next_hop);
+        let key = RouteKey { table: owner::TABLE_REMOTE, destination, metric: 0 };
+        let route = Route { target: Target::Link(self.link.clone()), source: None, mtu: None };
+        (prefix::family(destination) == Family::V6).then_some((key, route))
     }
 }
 

@@ -209,8 +209,11 @@ fn show(world: &World, plan: &Plan) {
     assert!(documents.iter().all(Result::is_ok));
 }
 
+/// Routes to others; those to the ends of our own leg are no member's to grant.
 fn remote_routes(host: &HostState) -> impl Iterator<Item = (&RouteKey, &Route)> {
-    host.routes.iter().filter(|(key, _)| key.table == owner::TABLE_REMOTE)
+    let is_end = |key: &RouteKey| host.neighbours.iter().any(|n| n.address == key.destination.ip());
+    let routes = host.routes.iter().filter(|(key, _)| key.table == owner::TABLE_REMOTE);
+    routes.filter(move |(key, _)| !is_end(key))
 }
 
 fn holders(world: &World, key: PublicKey) -> impl Iterator<Item = &RemoteGateway> {

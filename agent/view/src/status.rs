@@ -16,6 +16,9 @@ pub struct StatusDocument {
     pub node: String,
     /// What this agent does, in the order of [`Role`].
     pub roles: Vec<Role>,
+    /// The member's identity key; absent on hosts without the keeper's role.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<IdentityView>,
     /// Own networks as advertised.
     pub networks: NetworksView,
     /// The accepted ClusterSet; absent before the first.
@@ -49,6 +52,16 @@ pub enum Role {
     Node,
     /// Holds the member's identity key and certifies its gateways.
     Keeper,
+}
+
+/// The identity key that a keeper holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IdentityView {
+    /// Fingerprint of its public half, to compare before it is pinned.
+    pub fingerprint: String,
+    /// Whether the accepted ClusterSet names it.
+    pub pinned: bool,
 }
 
 /// Networks of a member, by kind; each list sorted, host bits zero.

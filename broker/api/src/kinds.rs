@@ -140,80 +140,6 @@ pub struct AdvertisementView {
     pub agent: String,
 }
 
-/// State of one node's agent, in the cluster it runs in.
-#[expect(clippy::duplicated_attributes, reason = "each printer column has a name and a path")]
-#[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[kube(
-    group = "sealane.dev",
-    version = "v1alpha1",
-    kind = "Gateway",
-    plural = "gateways",
-    namespaced,
-    shortname = "slgw",
-    category = "sealane",
-    doc = "State of one gateway of this cluster and of its connections.",
-    status = "GatewayStatus",
-    derive = "PartialEq",
-    crates(kube_core = "::kube_core"),
-    printcolumn(name = "Role", type_ = "string", json_path = ".status.role"),
-    printcolumn(name = "Connected", type_ = "string", json_path = ".status.connected"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason"),
-    printcolumn(name = "Version", type_ = "string", json_path = ".status.version", priority = 1),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
-)]
-pub struct GatewaySpec {
-    /// The node that the agent runs on.
-    #[schemars(length(max = 253))]
-    pub node: String,
-}
-
-/// What a gateway says of itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct GatewayStatus {
-    /// `gateway` or `node`.
-    pub role: String,
-    /// Version of the agent.
-    pub version: String,
-    /// Working connections of all, as `2/3`.
-    pub connected: String,
-    /// Why not all work; empty when they do.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub reason: String,
-    /// One entry per remote gateway, sorted by member and gateway.
-    #[serde(default)]
-    pub connections: Vec<Connection>,
-}
-
-/// One remote gateway as this gateway's probes see it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Connection {
-    /// Remote member.
-    pub member: String,
-    /// Remote gateway.
-    pub gateway: String,
-    /// `connected`, `connecting` or `failed`.
-    pub state: String,
-    /// Median round-trip time of recent probes. Unit: milliseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rtt_milliseconds: Option<i64>,
-    /// Lost of the recent probes. Unit: percent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub loss_percent: Option<i64>,
-    /// Remote address in use, as `address:port`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub endpoint: Option<String>,
-    /// Largest inner packet that crosses whole. Unit: bytes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mtu: Option<i64>,
-    /// When it entered this state, RFC 3339.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub since: Option<String>,
-    /// Why it does not work; empty when it does.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub reason: String,
-}
-
 /// Reads a `spec` that a broker served. Read objects as dynamic ones and call this for each, so that
 /// one bad object does not make a whole list unreadable.
 ///
@@ -243,7 +169,7 @@ pub fn definitions() -> Vec<CustomResourceDefinition> {
         "self.metadata.name == self.spec.member + '.' + self.spec.gateway",
         "the name must be spec.member, a dot and spec.gateway",
     );
-    vec![clusterset, advertisement, Gateway::crd()]
+    vec![clusterset, advertisement]
 }
 
 /// Adds a CEL rule at the root of the schema, where `metadata.name` is in scope.

@@ -50,7 +50,7 @@ struct Flags {
     #[arg(long, value_name = "HOST")]
     host: Vec<String>,
     /// Namespace that kubectl uses by default.
-    #[arg(long, value_name = "NAME", default_value = "sealane-system")]
+    #[arg(long, value_name = "NAME", default_value = sealane_api::clusterset::DEFAULT_NAMESPACE)]
     namespace: String,
     /// Clusterset id to bind the namespace to; without it the administrator's first ClusterSet
     /// decides.

@@ -1,6 +1,7 @@
 //! Owns the settings of one broker, with their defaults. Does not own flags (`bin`).
 
 use super::{history::HistoryBounds, limit::Limits};
+use sealane_api::clusterset::DEFAULT_NAMESPACE;
 use std::{
     net::{Ipv6Addr, SocketAddr},
     path::PathBuf,
@@ -40,7 +41,7 @@ impl Config {
             listen: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, DEFAULT_PORT))],
             data_dir: data_dir.into(),
             hosts: Vec::new(),
-            namespace: "sealane-system".to_owned(),
+            namespace: DEFAULT_NAMESPACE.to_owned(),
             anchor: None,
             history: HistoryBounds::default(),
             limits: Limits::default(),

@@ -1,9 +1,10 @@
 //! Owns one rtnetlink socket: dumps that lose nothing and writes that do not wait for each other.
 //! Knows message framing, not what the messages are about.
 //!
-//! The I/O blocks: the kernel answers inside the send call, so there is nothing to wait for. A
-//! general async client would drop what it cannot decode and an acknowledgement lost to a full
-//! buffer; here the first is counted and the second is an error.
+//! The I/O blocks: the kernel answers inside the send call, so there is nothing to wait for.
+//! Messages are built by rtnetlink, whose own client is not used: it would drop what it cannot
+//! decode and an acknowledgement lost to a full buffer; here the first is counted and the second is
+//! an error.
 
 use std::os::fd::AsFd;
 
@@ -29,6 +30,7 @@ const READ_BYTES: usize = 64 * 1024;
 const BUFFER_BYTES: usize = 1 << 20;
 /// The kernel answers at once; only a lost acknowledgement lasts this long.
 const ANSWER_SECONDS: i64 = 5;
+
 /// A socket that asks the kernel of the network namespace it was opened in.
 #[derive(Debug)]
 pub struct Channel {
@@ -134,6 +136,20 @@ impl Channel {
             results.extend(self.write_batch(batch));
         }
         results
+    }
+
+    /// Writes the requests that could be made, as [`Channel::write`]; the others keep their refusal.
+    pub fn write_sound(
+        &mut self,
+        requests: Vec<Result<Write, Refusal>>,
+    ) -> Vec<Result<(), Refusal>> {
+        let sound: Vec<_> = requests.iter().flatten().cloned().collect();
+        let mut written = self.write(&sound).into_iter();
+        let result = |request: Result<Write, Refusal>| match request {
+            Ok(_) => written.next().unwrap_or_else(|| Err(Refusal::plain(Errno::EIO))),
+            Err(refusal) => Err(refusal),
+        };
+        requests.into_iter().map(result).collect()
     }
 
     /// Writes one request.

@@ -2,15 +2,16 @@
 //! foreign ones as facts. Does not own rules.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteProtocol, RouteScope,
-    RouteType, RouteVia,
+    RouteAttribute, RouteMessage, RouteMetric, RouteProtocol, RouteScope, RouteType,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::errno::Errno;
+use rtnetlink::RouteMessageBuilder;
 use sealane_state::owner;
 use sealane_state::route::{Route, RouteKey, Target};
 
@@ -107,8 +108,8 @@ pub fn put(
     links: &LinkTable,
     routes: &[(RouteKey, &Route)],
 ) -> Vec<Result<(), Refusal>> {
-    let requests: Vec<_> = routes.iter().map(|(key, route)| request(key, route, links)).collect();
-    let mut results = write_sound(channel, &requests, NLM_F_CREATE | NLM_F_EXCL);
+    let messages: Vec<_> = routes.iter().map(|(key, route)| message(key, route, links)).collect();
+    let mut results = channel.write_sound(new(&messages, NLM_F_CREATE | NLM_F_EXCL));
     let met = |result: &Result<(), Refusal>| matches!(result, Err(refusal) if refusal.errno == Errno::EEXIST);
     let places: Vec<usize> = (0..results.len()).filter(|place| met(&results[*place])).collect();
     if places.is_empty() {
@@ -123,8 +124,8 @@ pub fn put(
     };
     let (mine, foreign): (Vec<usize>, Vec<usize>) =
         places.into_iter().partition(|place| own.contains(&routes[*place].0));
-    let again: Vec<_> = mine.iter().map(|place| requests[*place].clone()).collect();
-    let replaced = write_sound(channel, &again, NLM_F_CREATE | NLM_F_REPLACE);
+    let again: Vec<_> = mine.iter().map(|place| messages[*place].clone()).collect();
+    let replaced = channel.write_sound(new(&again, NLM_F_CREATE | NLM_F_REPLACE));
     for (place, result) in mine.into_iter().zip(replaced) {
         results[place] = result;
     }
@@ -138,82 +139,56 @@ pub fn put(
 /// Deletes routes of ours, many at a time; one that is gone already is no error.
 pub fn delete(channel: &mut Channel, keys: &[RouteKey]) -> Vec<Result<(), Refusal>> {
     let request = |key: &RouteKey| {
-        let mut message = base(key);
-        // "Nowhere" is the kernel's word for any scope.
-        message.header.scope = RouteScope::NoWhere;
-        Write { message: RouteNetlinkMessage::DelRoute(message), flags: 0 }
+        // "Nowhere" and "unspecified" are the kernel's words for any scope and any kind.
+        let message = base(key)?.scope(RouteScope::NoWhere).kind(RouteType::Unspec).build();
+        Ok(Write { message: RouteNetlinkMessage::DelRoute(message), flags: 0 })
     };
-    let requests: Vec<_> = keys.iter().map(request).collect();
     let forgive = |result: Result<(), Refusal>| match result {
         Err(refusal) if refusal.errno == Errno::ESRCH => Ok(()),
         other => other,
     };
-    channel.write(&requests).into_iter().map(forgive).collect()
+    channel.write_sound(keys.iter().map(request).collect()).into_iter().map(forgive).collect()
 }
 
-/// Writes the requests that could be made; the others keep their refusal.
-fn write_sound(
-    channel: &mut Channel,
-    requests: &[Result<RouteMessage, Refusal>],
-    flags: u16,
-) -> Vec<Result<(), Refusal>> {
-    let sound = requests
-        .iter()
-        .flatten()
-        .map(|message| Write { message: RouteNetlinkMessage::NewRoute(message.clone()), flags });
-    let mut written = channel.write(&sound.collect::<Vec<_>>()).into_iter();
-    let result = |request: &Result<RouteMessage, Refusal>| match request {
-        Ok(_) => written.next().unwrap_or_else(|| Err(Refusal::plain(Errno::EIO))),
-        Err(refusal) => Err(refusal.clone()),
-    };
-    requests.iter().map(result).collect()
+fn new(messages: &[Result<RouteMessage, Refusal>], flags: u16) -> Vec<Result<Write, Refusal>> {
+    let write = |message| Write { message: RouteNetlinkMessage::NewRoute(message), flags };
+    messages.iter().cloned().map(|message| message.map(write)).collect()
 }
 
-fn base(key: &RouteKey) -> RouteMessage {
-    let mut message = RouteMessage::default();
-    message.header.destination_prefix_length = key.destination.prefix();
-    message.header.protocol = RouteProtocol::from(owner::PROTOCOL);
-    let (family, default_metric) = match key.destination {
-        ipnetwork::IpNetwork::V4(_) => (AddressFamily::Inet, 0),
-        ipnetwork::IpNetwork::V6(_) => (AddressFamily::Inet6, V6_DEFAULT_METRIC),
-    };
-    message.header.address_family = family;
-    message.attributes.push(RouteAttribute::Table(key.table));
-    message.attributes.push(RouteAttribute::Destination(key.destination.ip().into()));
+/// What makes the route the same route. The kernel deletes only where the protocol number is ours.
+fn base(key: &RouteKey) -> Result<RouteMessageBuilder<IpAddr>, Refusal> {
+    let default_metric = if key.destination.is_ipv6() { V6_DEFAULT_METRIC } else { 0 };
     let metric = if key.metric == 0 { default_metric } else { key.metric };
-    message.attributes.push(RouteAttribute::Priority(metric));
-    message
+    let builder = RouteMessageBuilder::<IpAddr>::new()
+        .destination_prefix(key.destination.ip(), key.destination.prefix())
+        .map_err(malformed)?;
+    let protocol = RouteProtocol::from(owner::PROTOCOL);
+    Ok(builder.table_id(key.table).priority(metric).protocol(protocol))
 }
 
-fn request(key: &RouteKey, route: &Route, links: &LinkTable) -> Result<RouteMessage, Refusal> {
-    let mut message = base(key);
-    message.header.kind = RouteType::Unicast;
-    match &route.target {
+fn message(key: &RouteKey, route: &Route, links: &LinkTable) -> Result<RouteMessage, Refusal> {
+    let mut builder = base(key)?;
+    builder = match &route.target {
         Target::Link(link) => {
-            message.header.scope = RouteScope::Link;
-            message.attributes.push(RouteAttribute::Oif(links.own_index(link)?));
+            builder.scope(RouteScope::Link).output_interface(links.own_index(link)?)
         }
         Target::Via { link, gateway } => {
-            message.header.flags = RouteFlags::Onlink;
-            message.attributes.push(RouteAttribute::Oif(links.own_index(link)?));
-            message.attributes.push(next_hop(key, *gateway));
+            let builder = builder.onlink().output_interface(links.own_index(link)?);
+            builder.gateway(*gateway).map_err(malformed)?
         }
-        Target::Unreachable => message.header.kind = RouteType::Unreachable,
-        Target::Other(text) => {
-            return Err(Refusal::because(Errno::EINVAL, format!("not a route we make: {text}")));
-        }
+        Target::Unreachable => builder.kind(RouteType::Unreachable),
+        Target::Other(text) => return Err(malformed(format!("not a route we make: {text}"))),
+    };
+    if let Some(source) = route.source {
+        builder = builder.pref_source(source).map_err(malformed)?;
     }
-    message.attributes.extend(route.source.map(|ip| RouteAttribute::PrefSource(ip.into())));
-    message
-        .attributes
-        .extend(route.mtu.map(|mtu| RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)])));
+    let mut message = builder.build();
+    // rtnetlink's builder has no word for metrics.
+    let mtu = route.mtu.map(|mtu| RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)]));
+    message.attributes.extend(mtu);
     Ok(message)
 }
 
-/// A next hop of the other family travels in an attribute of its own (RFC 5549 style).
-fn next_hop(key: &RouteKey, gateway: IpAddr) -> RouteAttribute {
-    match gateway {
-        IpAddr::V6(ip) if key.destination.is_ipv4() => RouteAttribute::Via(RouteVia::Inet6(ip)),
-        same_family => RouteAttribute::Gateway(RouteAddress::from(same_family)),
-    }
+fn malformed(what: impl fmt::Display) -> Refusal {
+    Refusal::because(Errno::EINVAL, what.to_string())
 }

@@ -3,8 +3,10 @@
 
 use std::net::IpAddr;
 
-use netlink_packet_route::link::{InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkInfo, VxlanDf};
+use netlink_packet_route::link::{InfoData, InfoVxlan, LinkInfo, VxlanDf};
+use rtnetlink::{LinkMessageBuilder, LinkVxlan};
 use sealane_state::link::{Mac, Vxlan};
+use sealane_state::name::LinkName;
 
 use crate::netlink::links::LinkTable;
 
@@ -21,29 +23,20 @@ pub struct Seen {
     mac: Option<[u8; 6]>,
 }
 
-/// Returns the attributes that make the link: all entries programmed by us, fragmentation of outer
+/// Returns the request that makes the link: all entries programmed by us, fragmentation of outer
 /// packets allowed, because the inner MTU already fits the underlay.
-pub fn attributes(wanted: &Vxlan, underlay: u32) -> Vec<LinkAttribute> {
-    let local = match wanted.local {
-        IpAddr::V4(address) => InfoVxlan::Local(address),
-        IpAddr::V6(address) => InfoVxlan::Local6(address),
-    };
-    let data = vec![
-        InfoVxlan::Id(wanted.vni),
-        InfoVxlan::Port(wanted.port),
-        InfoVxlan::Link(underlay),
-        local,
-        InfoVxlan::Learning(false),
-        InfoVxlan::Ttl(OUTER_TTL),
-        InfoVxlan::Df(VxlanDf::Unset),
-    ];
-    vec![
-        LinkAttribute::Address(wanted.mac.0.to_vec()),
-        LinkAttribute::LinkInfo(vec![
-            LinkInfo::Kind(InfoKind::Vxlan),
-            LinkInfo::Data(InfoData::Vxlan(data)),
-        ]),
-    ]
+pub fn message(name: &LinkName, wanted: &Vxlan, underlay: u32) -> LinkMessageBuilder<LinkVxlan> {
+    let link = LinkVxlan::new(name.as_str(), wanted.vni)
+        .address(wanted.mac.0.to_vec())
+        .dev(underlay)
+        .port(wanted.port)
+        .learning(false)
+        .ttl(OUTER_TTL)
+        .df(VxlanDf::Unset);
+    match wanted.local {
+        IpAddr::V4(address) => link.local(address),
+        IpAddr::V6(address) => link.local6(address),
+    }
 }
 
 impl Seen {

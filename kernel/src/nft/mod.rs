@@ -1,22 +1,30 @@
 //! Owns our nftables table on this host: reads it, replaces it, proves it unchanged. Does not own
 //! any other table, nor what the rules mean.
 
+mod generation;
+mod lasting;
 mod listing;
 mod record;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Instant;
 
 use sealane_state::filter::FilterTable;
 use sealane_state::nft_text::{self, NftTextError};
 use sealane_state::owner::FILTER_TABLE;
 
+use crate::nft::generation::Generation;
+use crate::nft::lasting::Lasting;
 use crate::nft::record::Record;
 use crate::statefile;
 
 /// File name of the record, inside the folder that [`Nft::open`] is given.
 const RECORD_FILE: &str = "nft.json";
+/// How often a table is written anew when other transactions, such as those of kube-proxy, come
+/// between; each takes some ten milliseconds.
+const ATTEMPTS: u32 = 8;
 
 /// Our table on this host, by way of the `nft` program (1.0.6 or newer).
 ///
@@ -28,6 +36,7 @@ pub struct Nft {
     program: PathBuf,
     path: PathBuf,
     record: Option<Record>,
+    lasting: Lasting,
 }
 
 /// Why our table was not read or written.
@@ -65,6 +74,13 @@ pub enum NftError {
         /// What is not understood.
         fault: String,
     },
+    /// The kernel does not tell the generation of its rules, so nothing that is written can be
+    /// proved to stand unchanged.
+    #[error("nft generation: {fault}")]
+    Generation {
+        /// What the system says.
+        fault: io::Error,
+    },
     /// The table was written, and reads back otherwise; the next pass writes it again.
     #[error("nft table inet sealane: changed by another hand while it was written; retrying helps")]
     NotAsWritten,
@@ -94,14 +110,29 @@ impl Nft {
             tracing::warn!(path = %path.display(), %fault, "nft record unreadable, table will be rewritten");
             None
         });
-        Self { program: program.to_owned(), path, record }
+        Self { program: program.to_owned(), path, record, lasting: Lasting::default() }
     }
 
     /// Reads our table; `None` when there is none.
     ///
+    /// While the kernel says that nobody changed any rule, the last reading is given again.
+    ///
     /// # Errors
     /// [`NftError`] when the program is missing, refuses or shows something unknown.
-    pub fn observe(&self) -> Result<Option<FilterTable>, NftError> {
+    pub fn observe(&mut self) -> Result<Option<FilterTable>, NftError> {
+        let Ok(generation) = Generation::now() else {
+            return self.read();
+        };
+        let now = Instant::now();
+        if let Some(table) = self.lasting.if_still(generation, now) {
+            return Ok(table);
+        }
+        let table = self.read()?;
+        self.lasting.keep(generation, now, table.clone());
+        Ok(table)
+    }
+
+    fn read(&self) -> Result<Option<FilterTable>, NftError> {
         let Some(shown) = self.listing(&["-s", "-n"])? else {
             return Ok(None);
         };
@@ -117,25 +148,52 @@ impl Nft {
         Ok(Some(table))
     }
 
+    /// Reads all tables of this host, foreign ones too, in libnftables' JSON.
+    ///
+    /// # Errors
+    /// [`NftError`] when the program is missing or refuses.
+    pub fn ruleset(&self) -> Result<String, NftError> {
+        let output = self.run(&["-j", "list", "ruleset"], "")?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        Err(refused("list", &output))
+    }
+
     /// Makes our table `wanted` in one transaction, or removes it.
     ///
     /// # Errors
     /// [`NftError`]; after `Text` and `Refused` the old table still stands.
     pub fn apply(&mut self, wanted: Option<&FilterTable>) -> Result<(), NftError> {
+        self.lasting = Lasting::default();
         let Some(table) = wanted else {
             self.run_text("delete", nft_text::REMOVAL)?;
             return self.forget();
         };
         let text = nft_text::replacement(table, record::tag)?;
-        self.run_text("replace", &text)?;
+        for _ in 0..ATTEMPTS {
+            if let Some(record) = self.replace(table, &text)? {
+                let saved = statefile::write(&self.path, &record);
+                self.record = Some(record);
+                return saved.map_err(|fault| NftError::Record { path: self.path.clone(), fault });
+            }
+        }
+        Err(NftError::NotAsWritten)
+    }
+
+    /// Writes the table and lists it; `None` unless the generations prove that no other transaction
+    /// lies between, so that what is listed is what was written.
+    fn replace(&mut self, table: &FilterTable, text: &str) -> Result<Option<Record>, NftError> {
+        let before = generation()?;
+        self.run_text("replace", text)?;
         self.record = None;
-        let shown = self.listing(&["-s", "-n"])?.ok_or(NftError::NotAsWritten)?;
-        let json = self.listing(&["-j"])?.ok_or(NftError::NotAsWritten)?;
+        let written = generation()?;
+        let shown = self.listing(&["-s", "-n"])?;
+        let json = self.listing(&["-j"])?;
+        let undisturbed = written.follows(before) && generation()? == written;
+        let (Some(shown), Some(json)) = (shown, json) else { return Ok(None) };
         let record = Record::of(table, &shown, &listing::parse(&json)?);
-        let record = record.ok_or(NftError::NotAsWritten)?;
-        let saved = statefile::write(&self.path, &record);
-        self.record = Some(record);
-        saved.map_err(|fault| NftError::Record { path: self.path.clone(), fault })
+        Ok(record.filter(|_| undisturbed))
     }
 
     fn forget(&mut self) -> Result<(), NftError> {
@@ -191,6 +249,10 @@ impl Nft {
             _ => NftError::Run { program, fault },
         }
     }
+}
+
+fn generation() -> Result<Generation, NftError> {
+    Generation::now().map_err(|fault| NftError::Generation { fault })
 }
 
 /// Keeps the lines that name the fault; the echo of a big table that follows helps nobody.

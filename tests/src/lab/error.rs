@@ -21,7 +21,7 @@ pub enum LabError {
         cause: io::Error,
     },
     /// A program of the workspace is not built.
-    #[error("{program}: not in {}: build it with `cargo build --bins`, or set SEALANE_BIN_DIR", dir.display())]
+    #[error("{program}: not in {}: build it with `cargo build --bins`, or set SEALANE_BIN", dir.display())]
     NotBuilt {
         /// The binary's name.
         program: String,

@@ -259,7 +259,7 @@ pub fn base_dir() -> Result<PathBuf, LabError> {
     Ok(dir)
 }
 
-/// The path of a program of this workspace: in `SEALANE_BIN_DIR`, else beside the running test.
+/// The path of a program of this workspace: in `SEALANE_BIN`, else beside the running test.
 ///
 /// # Errors
 /// It is not built.
@@ -272,7 +272,7 @@ pub fn built(program: &str) -> Result<PathBuf, LabError> {
         }
         Ok(dir)
     };
-    let dir = env::var_os("SEALANE_BIN_DIR").map_or_else(beside, |dir| Ok(PathBuf::from(dir)))?;
+    let dir = env::var_os("SEALANE_BIN").map_or_else(beside, |dir| Ok(PathBuf::from(dir)))?;
     let path = dir.join(program);
     if path.exists() { Ok(path) } else { Err(LabError::NotBuilt { program: program.into(), dir }) }
 }

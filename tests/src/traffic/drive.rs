@@ -10,7 +10,7 @@ use crate::lab::error::LabError;
 use crate::lab::host::Host;
 use crate::lab::process::{Command, Process};
 use crate::lab::wire::Exit;
-use crate::traffic::flow::Pace;
+use crate::traffic::flow::{FLOWING, Pace};
 use crate::traffic::report::{BulkReport, FlowReport, HttpAnswer};
 
 /// The program that all of this is.
@@ -94,6 +94,14 @@ impl Flow {
             .arg(echo)
             .spawn()?;
         Ok(Self { process, longest: pace.span + pace.linger + Duration::from_secs(10) })
+    }
+
+    /// Returns once the first packet has come back.
+    ///
+    /// # Errors
+    /// None has after 10 s.
+    pub fn flows(&self) -> Result<(), LabError> {
+        self.process.says(FLOWING, START_TIMEOUT)
     }
 
     /// Sends no more, waits for what is on its way, and reports.

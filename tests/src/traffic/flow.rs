@@ -19,6 +19,9 @@ const HEADER: usize = 16;
 /// How long the receiver blocks before it looks whether the flow is over.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// What a flow prints when the first packet has come back.
+pub const FLOWING: &str = "flowing";
+
 /// What to send.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
@@ -113,6 +116,9 @@ fn receive(socket: &UdpSocket, begin: Instant, linger: Duration, ends: &Ends) ->
         if let Ok((length, _)) = socket.recv_from(&mut buffer)
             && let Some((number, sent_at)) = header(&buffer[..length])
         {
+            if tally.received() == 0 {
+                println!("{FLOWING}");
+            }
             tally.count(number, sent_at, begin.elapsed());
         }
         if ends.over.load(Ordering::Acquire) {

@@ -24,6 +24,11 @@ pub fn add(facts: &Facts<'_>, table: &mut FilterTable) {
         let own = format!("snat {ip} to {ip} saddr");
         rules.push(format!("{ip} saddr {local} {ip} daddr {remote} {own}"));
         rules.push(format!("{ip} saddr {remote} {ip} daddr {local} {own}"));
+        // A Service may lead to a process on a node, outside our networks. Masqueraded, its packets
+        // would come out of the leg with a source whose route back is another link.
+        if let Some(leg) = facts.leg.filter(|_| facts.ground.gateway().is_some()) {
+            rules.push(format!("oifname \"{}\" {ip} saddr {remote} {own}", leg.link));
+        }
         // A local process that talks to a Service gets its source before DNAT shows that the
         // endpoint is remote: an address of the node, which other members do not accept.
         if let Some(source) = facts.sources.of(*family) {

@@ -1,4 +1,4 @@
-//! Section 10, rows about joining: enrolments, pins, rekeys and the token.
+//! Hostile inputs about joining: enrolments, pins, rekeys and the token.
 
 use crate::fixture::*;
 use sealane_api::clusterset::{BrokerAddress, JoinKey, ListPosition};
@@ -157,7 +157,7 @@ fn token() -> Token {
         join: Some(seed(JOIN)),
         brokers: vec![BrokerAddress {
             url: "https://broker.example:6443".to_owned(),
-            namespace: "sealane".to_owned(),
+            namespace: "team-a".to_owned(),
             spki: vec![b64([5; 32])],
         }],
         credential: Zeroizing::new("opaque".to_owned()),

@@ -1,4 +1,4 @@
-//! Section 11, properties: order does not matter, refusals leave no trace, nothing panics.
+//! Laws: the order of valid inputs does not matter, refusals leave no trace, nothing panics.
 
 use crate::fixture::*;
 use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! Section 10, rows about the ClusterSet: root, recovery, versions and entries.
+//! Hostile inputs about the ClusterSet: root, recovery, versions and entries.
 
 use crate::fixture::*;
 use sealane_api::clusterset::ListPosition;
@@ -47,6 +47,21 @@ fn an_administrator_makes_the_first_list_and_the_next() {
     next.members = list().members;
     host.accept_list(&signed_list(&next));
     host.accept(&Ad::b_g1());
+}
+
+#[test]
+fn a_broker_without_a_namespace_is_asked_for_the_one_of_the_project() {
+    let mut host = Host::fresh();
+    let mut payload = list_json(&list());
+    payload["version"] = json!(6);
+    payload["brokers"] = json!([
+        {"url": "https://broker.example:6464"},
+        {"url": "https://api.example:6443", "namespace": "team-a"},
+    ]);
+    host.accept_list(&signed_json(&payload));
+    let brokers = &host.receiver.clusterset().unwrap().brokers;
+    let namespaces: Vec<&str> = brokers.iter().map(|broker| broker.namespace.as_str()).collect();
+    assert_eq!(namespaces, ["sealane-system", "team-a"]);
 }
 
 #[test]

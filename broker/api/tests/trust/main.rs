@@ -1,7 +1,8 @@
-//! The hostile inputs and known answers of TRUST.md sections 10 and 11, as sentences about `sealane-api`.
+//! Hostile inputs, laws and known answers of the trust protocol, as sentences about `sealane-api`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod definitions;
+mod documents;
 mod enrolment;
 mod fixture;
 mod known_answers;

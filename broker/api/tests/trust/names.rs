@@ -1,4 +1,4 @@
-//! Section 10, rows about names: who an object claims to be of.
+//! Hostile inputs about names: who an object claims to be of.
 
 use crate::fixture::*;
 use sealane_api::names::ClusterSetId;

@@ -1,4 +1,4 @@
-//! Section 10, rows about addresses: what a member may advertise, and what this host leaves out.
+//! Hostile inputs about addresses: what a member may advertise, and what this host leaves out.
 
 use crate::fixture::*;
 use sealane_api::cidr::Cidr;

@@ -1,4 +1,4 @@
-//! Section 10, rows about order: replays, revocations, withdrawals and who speaks last.
+//! Hostile inputs about order: replays, revocations, withdrawals and who speaks last.
 
 use crate::fixture::*;
 use sealane_api::reason::Reason;
@@ -99,6 +99,18 @@ fn the_identity_listed_first_wins() {
 
 #[test]
 fn seventeenth_gateway() {
+    let mut host = Host::fresh();
+    for number in 1..=16 {
+        host.accept(&Ad::of("a", &format!("g{number}"), number));
+    }
+    // 16 gateways cost nearly all checks of a second.
+    host.now.0 += 1;
+    host.reject(&Ad::of("a", "g17", 17), Reason::TooManyGateways);
+    host.accept(&Ad::c_g1());
+}
+
+#[test]
+fn a_withdrawn_gateway_makes_room_for_another() {
     let mut host = Host::fresh();
     host.accept_list(&next_list(|list| {
         list.members.get_mut(&member("b")).unwrap().gateways = 2;

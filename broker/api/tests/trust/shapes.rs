@@ -1,4 +1,4 @@
-//! Section 10, rows about sizes, counts, JSON and base64.
+//! Hostile inputs about sizes, counts, JSON and base64.
 
 use crate::fixture::*;
 use base64::Engine as _;

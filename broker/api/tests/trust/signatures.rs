@@ -1,11 +1,17 @@
-//! Section 10, rows about signatures: who signed, what was signed, and as which statement.
+//! Hostile inputs about signatures: who signed, what was signed, as which statement, how often.
 
 use crate::fixture::*;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use sealane_api::checks::{Budget, Checks};
+use sealane_api::kinds::AdvertisementSpec;
+use sealane_api::names::ClusterId;
 use sealane_api::reason::Reason;
+use sealane_api::receiver::{Offer, Verdict};
 use sealane_api::signed::{Signed, Statement};
+use sealane_api::time::UnixTime;
 use serde_json::json;
+use std::collections::BTreeMap;
 
 #[test]
 fn forged_sig() {
@@ -20,17 +26,31 @@ fn forged_sig() {
 fn flipped_bit() {
     let mut host = Host::settled();
     let ad = Ad::b_g1().sequence(8);
-    let payload = ad.payload_bytes();
-    // A step that shares no factor with 8 meets every bit of a byte, all over the payload.
-    for bit in (0..payload.len() * 8).step_by(41) {
-        let mut spec = ad.spec();
-        let mut flipped = payload.clone();
+    let (good, payload) = (ad.spec(), ad.payload_bytes());
+    let signature = STANDARD.decode(&good.signed.signature).unwrap();
+    let bent = |bytes: &[u8], bit: usize| {
+        let mut flipped = bytes.to_vec();
         flipped[bit / 8] ^= 1 << (bit % 8);
-        spec.signed.payload = STANDARD.encode(flipped);
-        // One member may cost 50 new checks a second, so each bit gets a second of its own.
+        STANDARD.encode(flipped)
+    };
+    let (held, seen) = (host.receiver.held().clone(), host.remotes());
+    let mut refuse = |signed: Signed| {
+        // A member may cost 50 new checks a second, so each bit gets a second of its own.
         host.now.0 += 1;
-        host.reject_spec("b.g1", &spec, Reason::BadSignature);
+        let spec = AdvertisementSpec { signed, ..good.clone() };
+        let offer = Offer { name: "b.g1", spec: &spec };
+        let verdict = host.receiver.accept_advertisement(host.now, &host.facts, offer);
+        assert_eq!(reason_of(&verdict), Some(Reason::BadSignature), "{verdict:?}");
+        assert!(*host.receiver.held() == held, "a refusal changed what is held");
+    };
+    for bit in 0..payload.len() * 8 {
+        refuse(Signed { payload: bent(&payload, bit), ..good.signed.clone() });
     }
+    for bit in 0..signature.len() * 8 {
+        refuse(Signed { signature: bent(&signature, bit), ..good.signed.clone() });
+    }
+    assert_eq!(host.remotes(), seen);
+    host.accept(&ad);
 }
 
 #[test]
@@ -61,10 +81,20 @@ fn add_group_order(scalar: &mut [u8]) {
 fn other_prefix() {
     let mut host = Host::settled();
     let ad = Ad::b_g1().sequence(8);
-    let service = [b"sealane:v1:service\0".as_slice(), &ad.payload_bytes()].concat();
-    let mut spec = ad.spec();
-    spec.signed.signature = STANDARD.encode(seed(ad.key).sign(&service));
-    host.reject_spec("b.g1", &spec, Reason::BadSignature);
+    for prefix in [
+        Statement::RootLink.prefix(),
+        Statement::ClusterSet.prefix(),
+        Statement::Enrolment.prefix(),
+        Statement::GatewayCert.prefix(),
+        Statement::Tunnel.prefix(),
+        b"sealane:v1:service\0",
+        b"",
+    ] {
+        let message = [prefix, &ad.payload_bytes()].concat();
+        let mut spec = ad.spec();
+        spec.signed.signature = STANDARD.encode(seed(ad.key).sign(&message));
+        host.reject_spec("b.g1", &spec, Reason::BadSignature);
+    }
 
     let mut spec = ad.spec();
     spec.signed = spec.cert.clone();
@@ -92,8 +122,18 @@ fn cert_swapped() {
 #[test]
 fn role_confusion() {
     let mut host = Host::settled();
-    let ad = Ad::b_g1().generation(101).edit_cert(|cert| cert["role"] = json!("services"));
-    host.reject(&ad, Reason::WrongRole);
+    let certified = |role: &str, gateway: &str| {
+        Ad::b_g1().generation(101).edit_cert(|cert| {
+            cert["role"] = json!(role);
+            cert["gateway"] = json!(gateway);
+        })
+    };
+    host.reject(&certified("services", ""), Reason::WrongRole);
+    host.reject(&certified("services", "g1"), Reason::WrongRole);
+    host.reject(&certified("keeper", "g1"), Reason::Malformed);
+    // A key certified for no gateway speaks for none.
+    host.reject(&certified("gateway", ""), Reason::EnvelopeMismatch);
+    host.accept(&certified("gateway", "g1"));
 }
 
 #[test]
@@ -134,33 +174,79 @@ fn small_order_gateway() {
 
 #[test]
 fn meta_tampered() {
-    // Metadata never reaches the receiver; the same bytes again are no news.
     let mut host = Host::settled();
-    assert_eq!(host.offer(&Ad::b_g1()), sealane_api::receiver::Verdict::Unchanged);
+    let mut object = json!({
+        "apiVersion": "sealane.dev/v1alpha1", "kind": "Advertisement",
+        "metadata": {"name": "b.g1"}, "spec": serde_json::to_value(Ad::b_g1().spec()).unwrap(),
+    });
+    let tampered = [
+        ("labels", json!({"sealane.dev/member": "c"})),
+        ("annotations", json!({"sealane.dev/state": "withdrawn"})),
+        ("ownerReferences", json!([{"kind": "Pod", "name": "gone"}])),
+        ("finalizers", json!(["example.com/never"])),
+        ("resourceVersion", json!("1")),
+        ("generation", json!(9_000)),
+        ("deletionTimestamp", json!("2030-01-01T00:00:00Z")),
+    ];
+    for (field, value) in tampered {
+        object["metadata"][field] = value;
+        let spec = sealane_api::kinds::spec(&object).unwrap();
+        assert_eq!(host.offer_spec("b.g1", &spec), Verdict::Unchanged, "{field}");
+    }
     assert_eq!(host.names(), ["b.g1", "b.g2", "c.g1"]);
 }
 
+/// What a flood may cost: signature checks in one second, of one member and of all together.
+const MOST_OF_ONE: usize = 50;
+const MOST_OF_ALL: usize = 2_000;
+
 #[test]
 fn flood() {
+    const FORGERIES: usize = 10_000;
     let mut host = Host::settled();
-    let ad = Ad::b_g1().sequence(8);
-    let mut limited = 0;
-    for forgery in 0..10_000_u32 {
-        let mut spec = ad.spec();
-        let forged = format!("{{\"v\":1,\"forgery\":{forgery}}}");
-        spec.signed.payload = STANDARD.encode(forged);
-        let verdict = host.receiver.accept_advertisement(
-            host.now,
-            &host.facts,
-            sealane_api::receiver::Offer { name: "b.g1", spec: &spec },
-        );
-        match reason_of(&verdict) {
-            Some(Reason::RateLimited) => limited += 1,
-            other => assert_eq!(other, Some(Reason::BadSignature)),
-        }
-    }
-    assert!(limited >= 9_950, "only {limited} were limited");
-    host.accept(&Ad::c_g1().sequence(8));
+    // A second in which nobody has spent anything yet.
     host.now.0 += 1;
-    host.accept(&ad);
+    let (held, honest) = (host.receiver.held().clone(), Ad::b_g1().sequence(8));
+    let mut spec = honest.spec();
+    let mut verdicts = BTreeMap::new();
+    for forgery in 0..FORGERIES {
+        spec.signed.payload = STANDARD.encode(format!("{{\"v\":1,\"forgery\":{forgery}}}"));
+        let offer = Offer { name: "b.g1", spec: &spec };
+        let verdict = host.receiver.accept_advertisement(host.now, &host.facts, offer);
+        *verdicts.entry(reason_of(&verdict)).or_insert(0) += 1;
+    }
+    assert!(*host.receiver.held() == held, "a flood changed what is held");
+    // Each forgery costs one check, or none at all.
+    let expected = [
+        (Some(Reason::BadSignature), MOST_OF_ONE),
+        (Some(Reason::RateLimited), FORGERIES - MOST_OF_ONE),
+    ];
+    assert_eq!(verdicts, BTreeMap::from(expected));
+    // The others pay nothing for it, and b's own word counts in the next second.
+    host.accept(&Ad::c_g1().sequence(8));
+    host.reject(&honest, Reason::RateLimited);
+    host.now.0 += 1;
+    host.accept(&honest);
+}
+
+#[test]
+fn a_flood_in_every_members_name_costs_a_bounded_number_of_checks() {
+    let mut checks = Checks::default();
+    let key = seed(identity_of("b")).public();
+    let mut done = 0;
+    let mut check = |member: &ClusterId, message: usize, now: UnixTime| {
+        let budget = Budget::Of(member, now);
+        let checked = checks.verifies(budget, &key, &message.to_le_bytes(), &[7; 64]);
+        checked.map_err(|rejected| assert_eq!(rejected.reason, Reason::RateLimited))
+    };
+    let members: Vec<ClusterId> = (0..50).map(|at| member(&format!("m{at}"))).collect();
+    for message in 0..members.len() * 100 {
+        let owner = &members[message % members.len()];
+        done += usize::from(check(owner, message, NOW).is_ok());
+    }
+    assert_eq!(done, MOST_OF_ALL);
+    // What was checked is known, and costs nobody anything.
+    assert_eq!(check(&members[0], 0, NOW), Ok(false));
+    assert_eq!(check(&members[0], usize::MAX, NOW), Err(()));
+    assert_eq!(check(&members[0], usize::MAX, NOW.plus_seconds(1)), Ok(false));
 }

@@ -1,4 +1,4 @@
-//! Section 10, rows about time: life, expiry, hold and clocks that are wrong.
+//! Hostile inputs about time: life, expiry, hold and clocks that are wrong.
 
 use crate::fixture::*;
 use sealane_api::clusterset::OnExpiry;

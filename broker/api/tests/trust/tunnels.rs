@@ -1,4 +1,4 @@
-//! Section 10, rows about tunnel keys: whose they are.
+//! Hostile inputs about tunnel keys: whose they are.
 
 use crate::fixture::*;
 use sealane_api::reason::Reason;

@@ -1,0 +1,193 @@
+//! Owns what an administrator does on a broker: applying the list, making members' accounts,
+//! reading who enrolled. Signs nothing.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::Api;
+use kube::api::{DeleteParams, DynamicObject, ListParams};
+use sealane_api::certificate::{self, EnrolmentPayload};
+use sealane_api::clusterset::ClusterSet;
+use sealane_api::keys::VerifyKey;
+use sealane_api::kinds::{AdvertisementSpec, ClusterSetSpec};
+use sealane_api::names::ClusterId;
+use sealane_api::signed::Statement;
+use sealane_broker::access::{self, Broker};
+use sealane_broker::board::{CLUSTER_SET_NAME, Kind};
+use sealane_broker::{account, publish};
+use serde::Deserialize as _;
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use crate::clusterset::manifest::Manifest;
+use crate::failure::{Exit, Failure};
+
+/// How an administrator reaches the broker.
+#[derive(Debug, Clone, Args)]
+pub struct BoardArgs {
+    /// Administrator's kubeconfig of the broker; without it no broker is contacted.
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context in the kubeconfig.
+    #[arg(long, value_name = "NAME", requires = "kubeconfig")]
+    pub context: Option<String>,
+}
+
+/// The broker as an administrator.
+pub struct Board {
+    broker: Broker,
+}
+
+impl BoardArgs {
+    /// Returns the broker, if one was named. The objects' namespace is the one that the list
+    /// gives its brokers; the kubeconfig's where the list leaves it open.
+    pub async fn open(&self, list: &ClusterSet) -> Result<Option<Board>, Failure> {
+        let Some(path) = &self.kubeconfig else { return Ok(None) };
+        let mut broker =
+            access::from_kubeconfig(path, self.context.as_deref()).await.map_err(|error| {
+                Failure::new(Exit::BadInput, error, "").next("name a working kubeconfig")
+            })?;
+        let same_url = |url: &str| url.trim_end_matches('/') == broker.url;
+        let mut listed = list.brokers.iter();
+        let address = match list.brokers.as_slice() {
+            [one] => Some(one),
+            _ => listed.find(|address| same_url(&address.url)),
+        };
+        if let Some(address) = address {
+            broker.namespace.clone_from(&address.namespace);
+        }
+        Ok(Some(Board { broker }))
+    }
+}
+
+impl Board {
+    /// Returns the broker's address, for people.
+    pub fn url(&self) -> &str {
+        &self.broker.url
+    }
+
+    /// Refuses to go on when the broker holds a newer list, another one of the same version, or
+    /// one of another clusterset.
+    pub async fn check_held(&self, list: &Manifest) -> Result<(), Failure> {
+        let held = publish::read(&self.broker, Kind::ClusterSet, CLUSTER_SET_NAME)
+            .await
+            .map_err(|error| away(error.to_string()))?;
+        // What does not verify there says nothing and is replaced.
+        let believed = held
+            .and_then(|spec| ClusterSetSpec::deserialize(spec).ok())
+            .and_then(|spec| Manifest::believe(spec).ok());
+        let Some(held) = believed else { return Ok(()) };
+        let stale = |cause: String, next: &str| {
+            Err(Failure::new(Exit::BadInput, "clusterset.yaml", cause).next(next))
+        };
+        let (ours, theirs) = (list.list.position, held.list.position);
+        if held.list.id != list.list.id {
+            let cause = format!("namespace {} holds another clusterset", self.broker.namespace);
+            return stale(cause, "use another namespace or broker for this one");
+        }
+        if theirs > ours {
+            let cause =
+                format!("the broker has version {}, this is {}", theirs.version, ours.version);
+            return stale(cause, "bring the newest clusterset.yaml here, then repeat the change");
+        }
+        if theirs == ours && held.spec.signed != list.spec.signed {
+            let cause = format!("the broker has another version {}", ours.version);
+            return stale(cause, "compare the two, then sign the next version of the right one");
+        }
+        Ok(())
+    }
+
+    /// Brings the list to the broker.
+    pub async fn apply(&self, manifest: &Manifest) -> Result<(), Failure> {
+        self.check_held(manifest).await?;
+        let spec = serde_json::to_value(&manifest.spec).unwrap_or(Value::Null);
+        publish::publish(&self.broker, Kind::ClusterSet, CLUSTER_SET_NAME, &spec)
+            .await
+            .map_err(|error| away(error.to_string()))
+    }
+
+    /// Makes the member's account and returns a bearer token for it.
+    pub async fn credential(
+        &self,
+        member: &ClusterId,
+        lifetime_seconds: u64,
+    ) -> Result<Zeroizing<String>, Failure> {
+        let seconds = i64::try_from(lifetime_seconds).unwrap_or(i64::MAX);
+        account::issue(&self.broker, member.as_str(), seconds)
+            .await
+            .map_err(|error| away(error.to_string()))
+    }
+
+    /// Removes the member's account, and with it every credential that was given for it.
+    pub async fn close_account(&self, member: &ClusterId) -> Result<(), Failure> {
+        let accounts: Api<ServiceAccount> =
+            Api::namespaced(self.broker.client.clone(), &self.broker.namespace);
+        let name = account::account_of(member.as_str());
+        match accounts.delete(&name, &DeleteParams::default()).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(error) => {
+                let cause = format!("account {name} on broker {}: {error}", self.broker.url);
+                Err(away(cause).next("delete the ServiceAccount, its credential still works"))
+            }
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// Returns the identity keys that enrolled for a member under the join key on the list.
+    pub async fn enrolled(
+        &self,
+        list: &ClusterSet,
+        member: &ClusterId,
+    ) -> Result<Vec<VerifyKey>, Failure> {
+        let Some(join) = list.members.get(member).and_then(|entry| entry.join.as_ref()) else {
+            return Ok(Vec::new());
+        };
+        let mut found: Vec<VerifyKey> = self
+            .advertisements()
+            .await?
+            .into_iter()
+            .filter_map(|spec| enrolment(&spec, &join.key))
+            .filter(|payload| {
+                payload.member == member.as_str() && payload.clusterset == list.id.as_str()
+            })
+            .filter_map(|payload| VerifyKey::check(payload.identity).ok())
+            .collect();
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
+    }
+
+    async fn advertisements(&self) -> Result<Vec<AdvertisementSpec>, Failure> {
+        let resource = Kind::Advertisement.resource();
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.broker.client.clone(), &self.broker.namespace, &resource);
+        let mut params = ListParams::default().limit(500);
+        let mut found = Vec::new();
+        loop {
+            let page = api.list(&params).await.map_err(|error| away(error.to_string()))?;
+            let specs = page
+                .items
+                .into_iter()
+                .filter_map(|object| AdvertisementSpec::deserialize(object.data.get("spec")?).ok());
+            found.extend(specs);
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params = params.continue_token(&token),
+                None => return Ok(found),
+            }
+        }
+    }
+}
+
+/// Returns what the join key signed, if it did.
+fn enrolment(spec: &AdvertisementSpec, join: &VerifyKey) -> Option<EnrolmentPayload> {
+    let bytes = spec.enrolment.as_ref()?.decode(certificate::MAX_BYTES).ok()?;
+    bytes
+        .is_signed_by(join, Statement::Enrolment)
+        .then(|| EnrolmentPayload::parse(&bytes.payload).ok())?
+}
+
+fn away(cause: String) -> Failure {
+    Failure::new(Exit::NoBroker, cause, "")
+        .next("check that it runs and that the kubeconfig is its administrator's")
+}

@@ -1,0 +1,181 @@
+//! Owns `sealane token create`: a new entry on the list, an account on the broker, and the token.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use sealane_api::clusterset::{ClusterSet, JoinKey, MemberEntry};
+use sealane_api::keys::SigningSeed;
+use sealane_api::names::ClusterId;
+use sealane_api::time::{DAY_SECONDS, UnixTime};
+use sealane_api::token::Token;
+use zeroize::Zeroizing;
+
+use super::secret_file::{self, SecretFile};
+use crate::board::Board;
+use crate::clock::{self, Length};
+use crate::clusterset::manifest::{Manifest, ManifestError};
+use crate::clusterset::sign;
+use crate::failure::{Exit, Failure};
+use crate::member::{GrantArgs, SigningArgs};
+use crate::random;
+use crate::show::form::{note, print};
+
+const LONGEST_SECONDS: u64 = 90 * DAY_SECONDS;
+
+const EXAMPLE: &str = "\
+Examples:
+  sealane token create --cluster cluster-a --cidr 10.1.0.0/16 --cidr fd00:1::/48 \\
+      --kubeconfig admin.kubeconfig --output cluster-a.token
+      signs the list with cluster-a on it, applies it, and writes the token with its broker account
+  sealane token create --cluster edge-1 --cidr 192.168.7.0/24 --output edge-1.token
+      contacts nobody: apply clusterset.yaml and give the host a broker credential yourself
+
+The token is a secret until the member is pinned (sealane clusterset sign). It joins one member.";
+
+/// `sealane token create`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLE)]
+pub struct CreateArgs {
+    /// Name of the member: a cluster or an edge host.
+    #[arg(long, value_name = "NAME")]
+    cluster: ClusterId,
+    #[command(flatten)]
+    grant: GrantArgs,
+    /// How long the token can be used to join, at most 90d.
+    #[arg(long, value_name = "LENGTH", default_value = "7d")]
+    valid_for: Length,
+    /// The member is on the list already: forget its identity and its broker credentials, and let it
+    /// enrol anew.
+    #[arg(long)]
+    rekey: bool,
+    /// Life of the broker credential in the token; the broker may shorten it.
+    #[arg(long, value_name = "LENGTH", default_value = "365d")]
+    credential_valid_for: Length,
+    /// File with a broker credential made elsewhere, - for standard input.
+    #[arg(long, value_name = "FILE", conflicts_with = "kubeconfig")]
+    credential_file: Option<PathBuf>,
+    /// Where the token goes: a new file (mode 0600), or - for standard output.
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    output: PathBuf,
+    #[command(flatten)]
+    signing: SigningArgs,
+}
+
+/// Makes a token.
+pub async fn run(args: &CreateArgs) -> Result<Exit, Failure> {
+    let output = match args.output.as_path() {
+        path if path == Path::new("-") => None,
+        path => Some(SecretFile::new_at(path)?),
+    };
+    let folder = args.signing.folder.open()?;
+    let manifest = folder.manifest()?;
+    let now = clock::now();
+    check(args, &manifest.list)?;
+    let board = args.signing.board.open(&manifest.list).await?;
+    if let Some(board) = &board {
+        board.check_held(&manifest).await?;
+    }
+    let root = folder.root(&args.signing.passphrase)?;
+    let join = random::seed()?;
+    let next = manifest
+        .next(&root, now, |list| admit(args, list, &join, now))
+        .map_err(ManifestError::from)?;
+    let credential = credential(args, board.as_ref()).await?;
+    let token = token_of(&manifest, &next, (&args.cluster, join, credential))?;
+    // The token first: a token without its entry is harmless, an entry whose token is lost is not.
+    match &output {
+        Some(file) => file.write(&token)?,
+        None => print(&Zeroizing::new(format!("{}\n", token.as_str())))?,
+    }
+    folder.keep(&next)?;
+    report(args, &next, now);
+    sign::publish(board.as_ref(), &next).await
+}
+
+fn check(args: &CreateArgs, list: &ClusterSet) -> Result<(), Failure> {
+    let member = &args.cluster;
+    let refuse = |exit, cause: &str, next: &str| {
+        Err(Failure::new(exit, format!("token for {member}"), cause).next(next))
+    };
+    if args.valid_for.0 > LONGEST_SECONDS {
+        return refuse(Exit::Usage, "--valid-for is longer than 90d", "choose a shorter one");
+    }
+    match list.members.get(member) {
+        Some(_) if !args.rekey => refuse(
+            Exit::BadInput,
+            "it is on the list already",
+            "change its grant with sealane member update, or replace its identity with --rekey",
+        ),
+        None if args.rekey => refuse(Exit::BadInput, "it is not on the list", "leave out --rekey"),
+        None if args.grant.cidrs.is_empty() => {
+            refuse(Exit::Usage, "no network was granted", "give --cidr at least once")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn admit(args: &CreateArgs, list: &mut ClusterSet, join: &SigningSeed, now: UnixTime) {
+    let entry = list
+        .members
+        .entry(args.cluster.clone())
+        .or_insert_with(|| MemberEntry::granting(Vec::new()));
+    args.grant.grant(entry);
+    entry.keys.clear();
+    entry.join = Some(JoinKey { key: join.public(), before: now.plus_seconds(args.valid_for.0) });
+}
+
+async fn credential(
+    args: &CreateArgs,
+    board: Option<&Board>,
+) -> Result<Zeroizing<String>, Failure> {
+    if let Some(board) = board {
+        if args.rekey {
+            // Whoever has the old token has its credential as well.
+            board.close_account(&args.cluster).await?;
+        }
+        return board.credential(&args.cluster, args.credential_valid_for.0).await;
+    }
+    let Some(path) = &args.credential_file else { return Ok(Zeroizing::default()) };
+    let text = secret_file::read(path)?;
+    Ok(Zeroizing::new(text.trim().to_owned()))
+}
+
+fn token_of(
+    before: &Manifest,
+    next: &Manifest,
+    (member, join, credential): (&ClusterId, SigningSeed, Zeroizing<String>),
+) -> Result<Zeroizing<String>, Failure> {
+    let key = |text: &str| {
+        sealane_api::keys::VerifyKey::parse(text).map_err(|error| {
+            Failure::new(Exit::BadInput, "genesis of the list", error)
+                .next("bring back the last good clusterset.yaml")
+        })
+    };
+    let token = Token {
+        root: key(&before.spec.genesis.root)?,
+        recovery: key(&before.spec.genesis.recovery)?,
+        minimum: next.list.position,
+        member: member.clone(),
+        join: Some(join),
+        brokers: next.list.brokers.clone(),
+        credential,
+    };
+    Ok(token.encode())
+}
+
+fn report(args: &CreateArgs, next: &Manifest, now: UnixTime) {
+    let until = clock::date(now.plus_seconds(args.valid_for.0));
+    note(&format!("{} may join until {until}", args.cluster));
+    if next.list.brokers.is_empty() {
+        note(
+            "warning: the list names no broker, so neither does the token; \
+              name one with sealane clusterset sign --broker URL and make the token again",
+        );
+    }
+    if args.signing.board.kubeconfig.is_none() && args.credential_file.is_none() {
+        note(
+            "the token holds no broker credential; give --kubeconfig or --credential-file \
+              unless the host has one of its own",
+        );
+    }
+}
