@@ -106,7 +106,11 @@ impl<'a> Feed<'a> {
             }
             self.place = page.metadata.resource_version;
             next = page.metadata.next.filter(|token| !token.is_empty());
-            if next.is_none() {
+            let is_full = self.names.len() >= MOST_OBJECTS || weight > LIST_WEIGHT;
+            if next.is_some() && is_full {
+                self.leave_out("more pages than a clusterset has");
+            }
+            if next.is_none() || is_full {
                 return Ok(objects);
             }
         }
@@ -187,7 +191,7 @@ impl<'a> Feed<'a> {
             }
             Line::Gone(posted) => {
                 self.place = posted.resource_version;
-                self.names.remove(&posted.name).then(|| BoardEvent::Gone(self.kind, posted.name))
+                self.names.remove(&posted.name).then_some(BoardEvent::Gone(self.kind, posted.name))
             }
             Line::Bookmark(place) => {
                 self.place = place;

@@ -95,7 +95,10 @@ impl BackOff {
     }
 }
 
-/// Returns the whole chain of an error on one line: the last link is what helps.
+/// Longest text of an error: parts of it may be the broker's words.
+const CAUSE_CHARACTERS: usize = 600;
+
+/// Returns the whole chain of an error on one line, fit for a terminal: the last link is what helps.
 pub fn root_cause(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
@@ -107,7 +110,7 @@ pub fn root_cause(error: &dyn std::error::Error) -> String {
         }
         next = cause.source();
     }
-    text
+    text.chars().filter(|one| !one.is_control()).take(CAUSE_CHARACTERS).collect()
 }
 
 #[cfg(test)]
