@@ -194,7 +194,8 @@ impl Reader {
 
     /// The trace says that it arrives, and it does.
     fn trace(&self, line: &str, from: &str, to: &str) {
-        at_desk(&self.worker, line);
+        let told = at_desk(&self.worker, line);
+        assert!(told.contains("edge-1"), "`{line}`: {told}");
         drive::http_server(&self.camera, 8080).unwrap();
         let server = SocketAddr::new(to.parse().unwrap(), 8080);
         let answer = drive::http_get(&self.pod.host, server).unwrap();
