@@ -92,6 +92,14 @@ struct Hand {
 /// Nobody listens any more.
 struct Unheard;
 
+/// Settings that a trace needs to know, wanted or not.
+fn forwarding() -> [SysctlKey; 2] {
+    [
+        SysctlKey::new(["net", "ipv4", "ip_forward"]),
+        SysctlKey::new(["net", "ipv6", "conf", "all", "forwarding"]),
+    ]
+}
+
 impl Hand {
     async fn keep(&mut self) {
         let mut calls = self.listen().await;
@@ -137,8 +145,8 @@ impl Hand {
     /// Looks, changes what differs, and looks again if anything was changed.
     fn pass(&mut self) -> Result<Pass, String> {
         let wanted = self.strings.wish.borrow_and_update().host.clone();
-        let settings: BTreeSet<SysctlKey> =
-            wanted.iter().flat_map(|host| host.sysctls.keys().cloned()).collect();
+        let wished = wanted.iter().flat_map(|host| host.sysctls.keys().cloned());
+        let settings: BTreeSet<SysctlKey> = wished.chain(forwarding()).collect();
         let seen = self.host.observe(&settings).map_err(|error| error.to_string())?;
         let changes = wanted.as_ref().map(|host| diff(host, &seen.ours)).unwrap_or_default();
         let mut pass =

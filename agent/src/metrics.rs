@@ -8,8 +8,8 @@ use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -34,16 +34,7 @@ struct Refused {
 /// Labels of a count of members.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct InState {
-    state: StateLabel,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-enum StateLabel {
-    Up,
-    Degraded,
-    Connecting,
-    Down,
-    Absent,
+    state: &'static str,
 }
 
 type Real = Gauge<f64, AtomicU64>;
@@ -101,8 +92,8 @@ impl Metrics {
         lanes.register("up", "1 when probes through the lane are answered", self.lane_up.clone());
         let help = "Smoothed round trip of probes";
         lanes.register_with_unit("rtt", help, Unit::Seconds, self.lane_rtt.clone());
-        let help = "Probes lost of the last hundred";
-        lanes.register_with_unit("loss", help, Unit::Ratios, self.lane_loss.clone());
+        let help = "Share of the last hundred probes that was lost, 0 to 1";
+        lanes.register("loss_ratio", help, self.lane_loss.clone());
         let help = "Largest packet that crosses whole, IP header included";
         lanes.register_with_unit("path_mtu", help, Unit::Bytes, self.lane_mtu.clone());
         let help = "Authenticated bytes received since the device was made";
@@ -187,11 +178,11 @@ impl Metrics {
 
     fn show_members(&self, status: &StatusDocument) {
         let states = [
-            (MemberState::Up, StateLabel::Up),
-            (MemberState::Degraded, StateLabel::Degraded),
-            (MemberState::Connecting, StateLabel::Connecting),
-            (MemberState::Down, StateLabel::Down),
-            (MemberState::Absent, StateLabel::Absent),
+            (MemberState::Up, "up"),
+            (MemberState::Degraded, "degraded"),
+            (MemberState::Connecting, "connecting"),
+            (MemberState::Down, "down"),
+            (MemberState::Absent, "absent"),
         ];
         for (state, label) in states {
             let count = status.members.iter().filter(|member| member.state == state).count();

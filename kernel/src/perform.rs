@@ -8,6 +8,8 @@ use nix::errno::Errno;
 use sealane_state::change::Change;
 use sealane_state::link::{Backend, Link, LinkKind};
 use sealane_state::name::LinkName;
+use sealane_state::sysctl::SysctlKey;
+use sealane_state::wireguard::{Device, Peer, PublicKey};
 
 use crate::host::Host;
 use crate::keyring::Keyring;
@@ -17,6 +19,10 @@ use crate::netlink::refusal::Refusal;
 use crate::netlink::{addresses, neighbours, routes, rules};
 use crate::outcome::{Fault, Outcome};
 use crate::sysctl::Restored;
+use crate::wireguard::WireguardError;
+
+/// What a device shows that has no private key.
+const NO_KEY: PublicKey = PublicKey([0; 32]);
 
 /// One run through a list of changes.
 pub(crate) struct Performer<'a> {
@@ -47,19 +53,15 @@ impl<'a> Performer<'a> {
 
     fn do_one(&mut self, change: &Change) {
         let result = match change {
-            Change::SetSysctl(key, value) => self.host.ledger.set(key, value).map_err(Fault::from),
+            Change::SetSysctl(key, value) => self.set(key, value),
             Change::RestoreSysctl(key) => self.restore(key),
             Change::AddLink(name, link) => self.add_link(name, link),
             Change::SetLink(name, link) => {
                 links::set(&mut self.host.channel, name, link).map_err(Fault::from)
             }
             Change::DeleteLink(name) => self.delete_link(name),
-            Change::SetDevice(name, device) => {
-                self.host.devices.set_device(name, device, self.keyring).map_err(Fault::from)
-            }
-            Change::DeletePeer(name, key) => {
-                self.host.devices.delete_peer(name, key).map_err(Fault::from)
-            }
+            Change::SetDevice(name, device) => self.set_device(name, device),
+            Change::DeletePeer(name, key) => self.delete_peer(name, key),
             Change::AddRule(rule) => rules::add(&mut self.host.channel, rule).map_err(Fault::from),
             Change::DeleteRule(rule) => {
                 rules::delete(&mut self.host.channel, rule).map_err(Fault::from)
@@ -72,11 +74,41 @@ impl<'a> Performer<'a> {
         self.outcome.record(change, result);
     }
 
-    fn restore(&mut self, key: &sealane_state::sysctl::SysctlKey) -> Result<(), Fault> {
-        if let Restored::ChangedSince { present } = self.host.ledger.restore(key)? {
-            tracing::info!(%key, present, "setting changed by another hand since, left as it is");
+    /// What is reached by a link's name alone may belong to a foreign link of that name.
+    fn insist_on_own(&mut self, link: &LinkName) -> Result<(), Refusal> {
+        LinkTable::read(&mut self.host.channel)?.own_index(link).map(drop)
+    }
+
+    fn set(&mut self, key: &SysctlKey, value: &str) -> Result<(), Fault> {
+        if let Some(link) = key.link() {
+            self.insist_on_own(&link)?;
+        }
+        Ok(self.host.ledger.set(key, value)?)
+    }
+
+    fn restore(&mut self, key: &SysctlKey) -> Result<(), Fault> {
+        let own = key.link().map_or(Ok(()), |link| self.insist_on_own(&link));
+        match own {
+            // The former value went with our link; what is there now is another link's.
+            Err(refusal) if refusal.errno == Errno::EEXIST => self.host.ledger.forget(key)?,
+            Err(refusal) if refusal.errno != Errno::ENODEV => return Err(refusal.into()),
+            _ => {
+                if let Restored::ChangedSince { present } = self.host.ledger.restore(key)? {
+                    tracing::info!(%key, present, "setting changed by another hand since, left as it is");
+                }
+            }
         }
         Ok(())
+    }
+
+    fn set_device(&mut self, name: &LinkName, device: &Device) -> Result<(), Fault> {
+        self.insist_on_own(name)?;
+        Ok(self.host.devices.set_device(name, device, self.keyring)?)
+    }
+
+    fn delete_peer(&mut self, name: &LinkName, key: &PublicKey) -> Result<(), Fault> {
+        self.insist_on_own(name)?;
+        Ok(self.host.devices.delete_peer(name, key)?)
     }
 
     fn add_link(&mut self, name: &LinkName, link: &Link) -> Result<(), Fault> {
@@ -84,9 +116,29 @@ impl<'a> Performer<'a> {
         if link.kind != LinkKind::WireGuard(Backend::Userspace) {
             return Ok(links::add(channel, name, link)?);
         }
-        links::refuse_foreign(&LinkTable::read(channel)?, name)?;
-        self.host.devices.tunnels().start(name, link.mtu)?;
-        Ok(links::take_over_tun(channel, name, link)?)
+        let present = LinkTable::read(channel)?.named(name).cloned();
+        let tunnels = self.host.devices.tunnels();
+        match &present {
+            Some(present) if !present.ours => {
+                links::refuse_foreign(present)?;
+                if !tunnels.may_stand_behind(name) {
+                    return Err(links::not_ours(name).into());
+                }
+            }
+            _ => {}
+        }
+        tunnels.start(name, link.mtu)?;
+        if present.is_none_or(|present| !present.ours) && !self.is_own_tunnel(name)? {
+            return Err(links::not_ours(name).into());
+        }
+        Ok(links::take_over_tun(&mut self.host.channel, name, link)?)
+    }
+
+    /// A tunnel that nobody marked yet is fresh, or one of ours that lost its mark; another hand's
+    /// has a key that is not ours.
+    fn is_own_tunnel(&self, name: &LinkName) -> Result<bool, WireguardError> {
+        let (device, _) = self.host.devices.observe(name)?;
+        Ok(device.key == NO_KEY || self.keyring.private_key(&device.key).is_some())
     }
 
     fn delete_link(&mut self, name: &LinkName) -> Result<(), Fault> {
@@ -143,15 +195,15 @@ impl<'a> Performer<'a> {
         self.put_batch(&run[start..], &batch);
     }
 
-    fn put_batch(
-        &mut self,
-        run: &[Change],
-        batch: &BTreeMap<sealane_state::wireguard::PublicKey, sealane_state::wireguard::Peer>,
-    ) {
+    fn put_batch(&mut self, run: &[Change], batch: &BTreeMap<PublicKey, Peer>) {
         let Some(Change::PutPeer(name, ..)) = run.first() else { return };
-        let (mut refused, broken) = match self.host.devices.put_peers(name, batch, self.keyring) {
+        let put = self
+            .insist_on_own(name)
+            .map_err(Fault::from)
+            .and_then(|()| Ok(self.host.devices.put_peers(name, batch, self.keyring)?));
+        let (mut refused, broken) = match put {
             Ok(refused) => (refused, None),
-            Err(error) => (BTreeMap::new(), Some(Fault::from(error))),
+            Err(fault) => (BTreeMap::new(), Some(fault)),
         };
         for change in run {
             let Change::PutPeer(_, key, _) = change else { continue };

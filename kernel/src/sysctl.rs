@@ -212,10 +212,18 @@ impl Ledger {
             Err(SysctlError::Missing { .. }) => Restored::Vanished,
             Err(fault) => return Err(fault),
         };
+        self.forget(key)?;
+        Ok(outcome)
+    }
+
+    /// Holds a setting no longer, and leaves it as it is.
+    ///
+    /// # Errors
+    /// [`SysctlError::Ledger`]; the entry is then kept.
+    pub fn forget(&mut self, key: &SysctlKey) -> Result<(), SysctlError> {
         let mut next = self.held.clone();
         next.remove(key);
-        self.save(next)?;
-        Ok(outcome)
+        self.save(next)
     }
 
     fn write(&self, key: &SysctlKey, value: &str) -> Result<(), SysctlError> {

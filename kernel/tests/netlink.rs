@@ -13,6 +13,7 @@ use sealane_state::link::{Backend, Link, LinkKind};
 use sealane_state::owner;
 use sealane_state::route::{Route, RouteKey, Target};
 use sealane_state::rule::{Family, MarkMatch, Sense};
+use sealane_state::sysctl::SysctlKey;
 
 use crate::namespace::{TestHost, assert_same, key, node, sh, via, vx};
 
@@ -83,14 +84,41 @@ fn a_foreign_route_in_our_place_is_reported_and_kept() {
 
 #[test]
 fn a_foreign_link_of_our_name_is_reported_and_kept() {
+    let links = [
+        "veth peer name far1",
+        // To the last attribute what we would make, but for the mark.
+        "vxlan id 5182 dstport 4801 local 192.0.2.11 dev up0 nolearning ttl 64",
+    ];
+    for link in links {
+        let mut host = TestHost::fresh();
+        sh(&format!("ip link add sealane-vx address 02:5e:a1:00:00:11 type {link}"));
+        let before = sh("ip -d link show sealane-vx; sysctl -a -r conf.sealane-vx 2>&1");
+        let mut want = node();
+        let loose = SysctlKey::new(["net", "ipv4", "conf", "sealane-vx", "rp_filter"]);
+        want.sysctls.insert(loose, "2".to_owned());
+        let outcome = host.converge(&want);
+        let first = outcome.errors.first().unwrap();
+        assert!(first.to_string().contains("link sealane-vx exists and is not ours"), "{first}");
+        assert!(outcome.errors.iter().all(|error| error.retry == Retry::OnChange));
+        assert_same(&before, &sh("ip -d link show sealane-vx; sysctl -a -r conf.sealane-vx 2>&1"));
+        assert_eq!(sh("ip addr show sealane-vx").matches("inet ").count(), 0);
+    }
+}
+
+#[test]
+fn settings_of_a_foreign_link_that_took_the_place_of_ours_are_not_given_back() {
     let mut host = TestHost::fresh();
+    let mut want = node();
+    let loose = SysctlKey::new(["net", "ipv4", "conf", "sealane-vx", "rp_filter"]);
+    want.sysctls.insert(loose, "2".to_owned());
+    host.reach(&want);
+    sh("ip link del sealane-vx");
     sh("ip link add sealane-vx type veth peer name far1");
-    let outcome = host.converge(&node());
-    let first = outcome.errors.first().unwrap();
-    assert!(first.to_string().contains("link sealane-vx exists and is not ours"), "{first}");
-    assert_eq!(first.retry, Retry::OnChange);
-    assert!(sh("ip -d link show sealane-vx").contains("veth"));
-    assert_eq!(sh("ip addr show sealane-vx").matches("inet ").count(), 0);
+    sh("sysctl -qw net.ipv4.conf.sealane-vx.rp_filter=2");
+    let outcome = host.converge(&HostState::default());
+    assert_eq!(outcome.errors, []);
+    assert_eq!(sh("sysctl -n net.ipv4.conf.sealane-vx.rp_filter").trim(), "2");
+    assert_eq!(host.observe().ours, HostState::default());
 }
 
 #[test]

@@ -22,6 +22,13 @@ const PROMPT: Duration = Duration::from_secs(1);
 #[test]
 fn foreign_changes_to_what_is_ours_are_told_within_a_second() {
     let edits = [
+        ("sysctl -qw net.ipv4.ip_forward=1", HostEvent::SettingsChanged),
+        ("sysctl -qw net.ipv4.ip_forward=0", HostEvent::SettingsChanged),
+        ("sysctl -qw net.ipv4.conf.all.rp_filter=1", HostEvent::SettingsChanged),
+        ("sysctl -qw net.ipv4.conf.sealane-vx.rp_filter=1", HostEvent::SettingsChanged),
+        ("sysctl -qw net.ipv4.conf.sealane-vx.forwarding=1", HostEvent::SettingsChanged),
+        ("sysctl -qw net.ipv6.conf.all.forwarding=1", HostEvent::SettingsChanged),
+        ("sysctl -qw net.ipv6.conf.sealane-vx.forwarding=0", HostEvent::SettingsChanged),
         ("ip route del 10.2.0.0/16 table 5182 proto 82", HostEvent::RoutesChanged),
         ("ip route replace 10.3.0.0/16 dev up0 table 5182 proto static", HostEvent::RoutesChanged),
         ("ip -6 route del fd02::/32 table 5182 proto 82", HostEvent::RoutesChanged),
@@ -33,12 +40,11 @@ fn foreign_changes_to_what_is_ours_are_told_within_a_second() {
             "bridge fdb del 02:5e:a1:00:00:21 dev sealane-vx dst 192.0.2.21 self",
             HostEvent::NeighboursChanged,
         ),
+        ("sysctl -qw net.ipv6.conf.sealane-vx.disable_ipv6=1", HostEvent::AddressesChanged),
         ("ip link set sealane-vx mtu 1300", HostEvent::LinksChanged),
         ("ip link set sealane-vx alias theirs", HostEvent::LinksChanged),
         ("nft add table inet sealane", HostEvent::FilterChanged),
         ("nft flush ruleset", HostEvent::FilterChanged),
-        ("sysctl -qw net.ipv4.conf.all.rp_filter=1", HostEvent::SettingsChanged),
-        ("sysctl -qw net.ipv6.conf.all.forwarding=1", HostEvent::SettingsChanged),
         ("ip link del sealane-vx", HostEvent::LinksChanged),
     ];
     let mut host = TestHost::fresh();

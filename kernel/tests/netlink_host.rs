@@ -6,6 +6,7 @@ mod fixtures;
 mod namespace;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use sealane_kernel::netlink::relevance::HostEvent;
 use sealane_state::address::Address;
@@ -19,6 +20,9 @@ use sealane_state::sysctl::SysctlKey;
 
 use crate::fixtures::{Keys, device_with, full_peer, net};
 use crate::namespace::{TestHost, assert_same, key, node, sh};
+
+/// How long a condition may take to come true.
+const DEADLINE: Duration = Duration::from_secs(5);
 
 #[test]
 fn a_whole_gateway_reads_back_as_wanted_and_leaves_no_trace() {
@@ -65,6 +69,58 @@ fn a_peer_that_cannot_be_written_costs_only_itself() {
     host.reach(&HostState::default());
 }
 
+#[test]
+fn a_setting_that_another_hand_flips_is_told_of_and_repaired() {
+    let mut host = gateway_host();
+    host.reach(&gateway());
+    let mut events = host.host.events().unwrap();
+    for (key, value) in gateway().sysctls {
+        let other = if value == "0" { "1" } else { "0" };
+        std::fs::write(format!("/proc/sys/{key}"), other).unwrap();
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            assert!(Instant::now() < deadline, "{key}: not told of");
+            if events.try_recv().is_err() {
+                std::thread::yield_now();
+            } else if host.observe().ours.sysctls[&key] == other {
+                break;
+            }
+        }
+        host.reach(&gateway());
+    }
+    host.reach(&HostState::default());
+}
+
+#[test]
+fn a_foreign_tun_device_of_our_name_is_reported_and_kept() {
+    let mut host = gateway_host();
+    sh("ip tuntap add sealane0 mode tun");
+    insist_on_untouched(&mut host);
+}
+
+#[test]
+fn a_foreign_tunnel_of_our_name_is_reported_and_kept() {
+    let mut host = gateway_host();
+    sh(&format!("{} sealane0", env!("CARGO_BIN_EXE_sealane-tunnel")));
+    sh("wg genkey | wg set sealane0 listen-port 4444 private-key /dev/stdin");
+    insist_on_untouched(&mut host);
+    sh("ip link del sealane0");
+}
+
+/// Insists that the link `sealane0` is as it was after we wanted a lane of that name.
+fn insist_on_untouched(host: &mut TestHost) {
+    let shown = "ip -d link show sealane0; ip addr show sealane0; wg show sealane0 dump 2>&1;
+        sysctl -a -r 'conf.sealane0.(rp_filter|disable_ipv6)' 2>&1";
+    let before = sh(&format!("{shown}; true"));
+    let outcome = host.converge(&gateway());
+    let errors: Vec<_> = outcome.errors.iter().map(ToString::to_string).collect();
+    let first = errors.first().unwrap();
+    assert!(first.contains("link sealane0 exists and is not ours"), "{errors:?}");
+    assert_same(&before, &sh(&format!("{shown}; true")));
+    host.converge(&HostState::default());
+    assert_same(&before, &sh(&format!("{shown}; true")));
+}
+
 fn gateway_host() -> TestHost {
     TestHost::with_tunnels(env!("CARGO_BIN_EXE_sealane-tunnel"), Box::new(Keys))
 }
@@ -94,6 +150,8 @@ fn gateway() -> HostState {
     });
     want.sysctls = BTreeMap::from([
         (SysctlKey::new(["net", "ipv4", "ip_forward"]), "1".to_owned()),
+        (SysctlKey::new(["net", "ipv6", "conf", "all", "forwarding"]), "1".to_owned()),
+        (SysctlKey::new(["net", "ipv6", "conf", "sealane-vx", "disable_ipv6"]), "0".to_owned()),
         (SysctlKey::new(["net", "ipv4", "conf", "sealane0", "rp_filter"]), "2".to_owned()),
         (SysctlKey::new(["net", "ipv4", "conf", "sealane-vx", "rp_filter"]), "2".to_owned()),
     ]);

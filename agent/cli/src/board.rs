@@ -173,6 +173,6 @@ fn enrolment(spec: &AdvertisementSpec, join: &VerifyKey) -> Option<EnrolmentPayl
 }
 
 fn away(cause: String) -> Failure {
-    Failure::new(Exit::NoBroker, "broker", cause)
+    Failure::new(Exit::NoBroker, cause, "")
         .next("check that it runs and that the kubeconfig is its administrator's")
 }

@@ -33,7 +33,8 @@ pub async fn run(args: &PeersArgs) -> Result<Exit, Failure> {
     Ok(Exit::Fine)
 }
 
-fn draw(document: &PeersDocument, now: UnixTime, palette: Palette) -> String {
+/// Draws lanes and legs as seen at `now`.
+pub fn draw(document: &PeersDocument, now: UnixTime, palette: Palette) -> String {
     let mut parts = Vec::new();
     if !document.peers.is_empty() {
         parts.push(lanes(&document.peers, now, palette));

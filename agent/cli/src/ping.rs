@@ -84,7 +84,8 @@ pub async fn run(args: &PingArgs) -> Result<Exit, Failure> {
     Ok(if document.received == 0 { Exit::NotWorking } else { Exit::Fine })
 }
 
-fn draw(document: &PingDocument, palette: Palette) -> String {
+/// Draws a series of probes.
+pub fn draw(document: &PingDocument, palette: Palette) -> String {
     let name = crate::show::text::printable(&format!("{}.{}", document.member, document.gateway));
     let mut text = format!("{name} at {}\n", document.address);
     for reply in &document.replies {

@@ -28,7 +28,8 @@ pub async fn run(args: &RoutesArgs) -> Result<Exit, Failure> {
     Ok(Exit::Fine)
 }
 
-fn draw(document: &RoutesDocument, palette: Palette) -> String {
+/// Draws the routes and the own sources.
+pub fn draw(document: &RoutesDocument, palette: Palette) -> String {
     let mut table =
         Table::new(["DESTINATION", "MEMBER", "STATE", "VIA", "LINK", "SOURCE", "MTU", "WHY"]);
     for route in &document.routes {

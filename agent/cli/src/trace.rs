@@ -78,7 +78,8 @@ pub async fn run(args: &TraceArgs) -> Result<Exit, Failure> {
     })
 }
 
-fn draw(document: &TraceDocument, palette: Palette) -> String {
+/// Draws a trace, its verdict last.
+pub fn draw(document: &TraceDocument, palette: Palette) -> String {
     let mut table = Table::new(["AT", "STAGE", "OUTCOME", "WHAT", "DETAIL"]);
     for hop in &document.hops {
         let (outcome, tone) = outcome_word(hop.outcome);

@@ -72,6 +72,9 @@ impl Ways {
             let mtu = link.and_then(|l| mtu::of_route(*destination, remote.path_mtu, l.mtu));
             let source = link.and_then(|_| sources.toward(*destination));
             let target = remote.target.clone();
+            if target.link().is_some() {
+                host.routes.insert(backstop(*destination), refusal());
+            }
             let key = RouteKey { table: owner::TABLE_REMOTE, destination: *destination, metric: 0 };
             host.routes.insert(key, Route { target, source, mtu });
         }
@@ -227,6 +230,16 @@ fn widest_tunnels<'a>(claims: &Claims<'a>) -> BTreeMap<&'a MemberId, u32> {
         }
     }
     mtus
+}
+
+/// A link of ours takes its routes along when it goes, be it for the moment in which a tunnel starts
+/// again. Packets must not find the default route then: they would leave in clear.
+fn backstop(destination: IpNetwork) -> RouteKey {
+    RouteKey { table: owner::TABLE_REMOTE, destination, metric: owner::METRIC_BACKSTOP }
+}
+
+fn refusal() -> Route {
+    Route { target: Target::Unreachable, source: None, mtu: None }
 }
 
 fn refused(member: &MemberId) -> RemotePrefix {

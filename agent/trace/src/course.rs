@@ -1,12 +1,14 @@
 //! Owns the way of one packet through one host, step by step in the kernel's order. Does not own the
 //! way of the answer, nor what other hosts do.
 
+pub mod routes;
+pub mod exits;
+
 use std::net::IpAddr;
 
 use sealane_state::facts::{SeenHop, SeenRoute};
 use sealane_state::filter::HookPoint;
 use sealane_state::name::LinkName;
-use sealane_state::owner;
 use sealane_state::rule::Family;
 use sealane_state::sysctl::SysctlKey;
 use sealane_state::wireguard::PublicKey;
@@ -14,13 +16,12 @@ use sealane_view::trace::{HopView, Outcome, Stage};
 
 use crate::bits::Bits;
 use crate::lane;
-use crate::leg::{self, LegEnd};
+use crate::leg::LegEnd;
 use crate::nft;
 use crate::nft::term::Sight;
 use crate::packet::{Entry, Flow, Packet};
-use crate::routing::{self, Found, Lookup};
-use crate::size::{self, Fit, Limits, Sender};
-use crate::snapshot::{LinkUse, Snapshot};
+use crate::routing;
+use crate::snapshot::Snapshot;
 
 /// The way of one packet through one host.
 #[derive(Debug, Clone)]
@@ -33,8 +34,8 @@ pub struct Course {
     pub source: Option<IpAddr>,
     /// Destination when it left.
     pub destination: IpAddr,
-    /// Bytes, IP header included.
-    pub size: u32,
+    /// Bytes, IP header included; `None` is as large as each way takes.
+    pub size: Option<u32>,
     /// Mark of its connection when it left.
     pub connection: Bits,
 }
@@ -79,7 +80,7 @@ pub fn follow(snapshot: Snapshot<'_>, packet: &Packet) -> Course {
         exit,
         source: walker.source,
         destination: walker.destination,
-        size: walker.size.unwrap_or_else(|| size::full(Limits { mtu: None, probed: None })),
+        size: walker.size,
         connection: walker.connection,
     }
 }
@@ -173,122 +174,6 @@ impl<'w> Walker<'w> {
         }
     }
 
-    fn route(&mut self) -> Result<Chosen<'w>, Dropped> {
-        let lookup = Lookup {
-            destination: self.destination,
-            source: self.source,
-            input: self.packet.entry.link(),
-            mark: self.mark,
-            choice: self.packet.choice,
-        };
-        let answer = routing::route(self.snapshot.routing, &lookup);
-        for (rule, why) in answer.doubtful {
-            let what = format!("rule {}", rule.priority);
-            let text = routing::rule_text(rule);
-            let detail = format!("({text}) may decide instead: {why}");
-            self.step(Stage::Rule, &what, detail, Outcome::Warn);
-        }
-        let Some(rule) = answer.rule else {
-            return self.fail(
-                Stage::Rule,
-                "no rule".to_owned(),
-                &format!("leads to a route to {}{}", self.destination, self.why_not_ours()),
-            );
-        };
-        let what = format!("rule {}", rule.priority);
-        self.step(Stage::Rule, &what, routing::rule_text(rule), Outcome::Ok);
-        match answer.found {
-            Found::Route(table, route, way) => {
-                let what = format!("table {}", routing::table_name(table));
-                let detail = format!("has {} for {}", route.destination, self.destination);
-                self.step(Stage::Table, &what, detail, Outcome::Ok);
-                let text = routing::route_text(route, way);
-                let hop = way.map(|way| way.hop);
-                let fate = match (route.kind.as_str(), hop) {
-                    ("local" | "anycast", _) => Ok("delivers to this host".to_owned()),
-                    ("unicast", Some(hop)) => Ok(match (hop.gateway, &hop.link) {
-                        (Some(gateway), _) => format!("leads to the next hop {gateway}"),
-                        (None, Some(link)) => format!("leads straight out of {link}"),
-                        (None, None) => "leads out".to_owned(),
-                    }),
-                    (kind, _) => Err(refusal(kind, self.snapshot.member_of(self.destination))),
-                };
-                match fate {
-                    Ok(detail) => {
-                        self.step(Stage::Route, &format!("route {text}"), detail, Outcome::Ok)
-                    }
-                    Err(detail) => {
-                        return self.fail(Stage::Route, format!("route {text}"), &detail);
-                    }
-                }
-                Ok(Chosen { route, hop })
-            }
-            Found::Refused(word) => self.fail(Stage::Rule, what, &refusal(word, None)),
-            Found::Nothing => self.fail(Stage::Rule, what, "leads nowhere"),
-        }
-    }
-
-    /// Says why a packet for another member does not take the table of remote prefixes.
-    fn why_not_ours(&self) -> String {
-        let Some(member) = self.snapshot.member_of(self.destination) else { return String::new() };
-        let table = owner::TABLE_REMOTE;
-        let family = self.packet.family();
-        let routing = self.snapshot.routing;
-        let looks = |rule: &sealane_state::facts::SeenRule| {
-            rule.family == family && rule.action == sealane_state::facts::SeenAction::Lookup(table)
-        };
-        let routes = routing.routes.get(&table);
-        let has =
-            routes.is_some_and(|it| it.iter().any(|it| it.destination.contains(self.destination)));
-        let why = match (routing.rules.iter().any(looks), has) {
-            (false, _) => format!("no rule looks up table {table}"),
-            (true, false) => format!("table {table} has no route to it"),
-            (true, true) => format!("the rule of table {table} does not hold for it"),
-        };
-        format!("; it is an address of {member}, but {why}")
-    }
-
-    fn choose_source(&mut self, chosen: &Chosen<'_>) -> Result<(), Dropped> {
-        if self.source.is_some() {
-            return Ok(());
-        }
-        let link = chosen.hop.and_then(|hop| hop.link.as_ref());
-        let local = chosen.hop.is_none().then_some(self.destination);
-        let source = chosen.route.source.or(local).or_else(|| self.address_on(link));
-        self.source = source;
-        match source {
-            Some(source) => {
-                let detail = "is chosen for packets of this host".to_owned();
-                self.step(Stage::Source, &format!("source {source}"), detail, Outcome::Ok);
-                Ok(())
-            }
-            None => self.fail(
-                Stage::Source,
-                "this host".to_owned(),
-                &format!("has no {} address to send from", self.packet.family()),
-            ),
-        }
-    }
-
-    /// Returns an address of the packet's family on a link, else on any; no link-local one, unless
-    /// there is no other.
-    fn address_on(&self, link: Option<&LinkName>) -> Option<IpAddr> {
-        let family = self.packet.family();
-        let links = &self.snapshot.facts.links;
-        let first = link.and_then(|link| links.get(link)).into_iter();
-        let others = links.iter().filter(|(name, _)| name.as_str() != "lo").map(|(_, link)| link);
-        let addresses = first.chain(others).flat_map(|link| &link.addresses);
-        let of_family: Vec<IpAddr> = addresses
-            .map(|net| net.ip())
-            .filter(|ip| ip.is_ipv4() == (family == Family::V4))
-            .collect();
-        let wide = |ip: &&IpAddr| match ip {
-            IpAddr::V4(ip) => !ip.is_link_local(),
-            IpAddr::V6(ip) => !ip.is_unicast_link_local(),
-        };
-        of_family.iter().find(wide).or(of_family.first()).copied()
-    }
-
     fn hook(&mut self, point: HookPoint, out: Option<&SeenHop>) -> Result<(), Dropped> {
         let name = hook_name(point);
         let (Some(ruleset), Some(source)) = (self.snapshot.ruleset, self.source) else {
@@ -337,7 +222,7 @@ impl<'w> Walker<'w> {
             ("let it pass", Outcome::Ok)
         } else {
             notes.extend(passage.doubts);
-            ("may let it pass", Outcome::Warn)
+            ("may or may not let it pass", Outcome::Warn)
         };
         let notes: String = notes.iter().map(|note| format!("; {note}")).collect();
         self.step(Stage::Nft, &what, format!("{start}{notes}"), outcome);
@@ -356,100 +241,6 @@ impl<'w> Walker<'w> {
                 "keeps this host from forwarding packets",
             ),
             _ => Ok(()),
-        }
-    }
-
-    /// The other end takes packets from our networks only.
-    fn check_source(&mut self, link: &LinkName) -> Result<(), Dropped> {
-        let snapshot = self.snapshot;
-        let to_member = snapshot.member_of(self.destination);
-        let by_lane = snapshot.use_of(link) == LinkUse::Lane;
-        let Some(source) = self.source.filter(|_| by_lane || to_member.is_some()) else {
-            return Ok(());
-        };
-        let on_our_link = snapshot.host.addresses.iter().any(|it| it.net.ip() == source);
-        if snapshot.is_ours(source) || on_our_link {
-            return Ok(());
-        }
-        let detail = "lies in no network of this member: the other member drops it";
-        self.fail(Stage::Source, format!("source {source}"), detail)
-    }
-
-    fn leave(
-        &mut self,
-        chosen: &Chosen<'_>,
-        hop: &SeenHop,
-        link: &LinkName,
-    ) -> Result<Exit, Dropped> {
-        let facts = self.snapshot.facts.links.get(link);
-        if facts.is_some_and(|facts| !facts.running) {
-            return self.fail(Stage::Route, format!("link {link}"), "is down or has no carrier");
-        }
-        let link_mtu = facts.map(|facts| facts.mtu);
-        let mtu = chosen.route.mtu.into_iter().chain(link_mtu).min();
-        match self.snapshot.use_of(link) {
-            LinkUse::Lane => {
-                let lane = lane::outgoing(&self.snapshot, link, self.destination);
-                let view = lane.peer.and_then(|key| self.snapshot.peer_view(key));
-                let probed = view.and_then(|view| view.path_mtu_bytes);
-                self.judged(Stage::Tunnel, &lane.what, lane.detail, lane.outcome)?;
-                self.fit(link, Limits { mtu, probed }, &lane.what);
-                lane.peer.map(|key| Exit::Lane(link.clone(), key)).ok_or(Dropped)
-            }
-            LinkUse::Leg => {
-                let leg = leg::outgoing(&self.snapshot, link, hop.gateway);
-                self.judged(Stage::Leg, &leg.what, leg.detail, leg.outcome)?;
-                self.fit(link, Limits { mtu, probed: None }, &leg.what);
-                leg.end.map(|end| Exit::Leg(link.clone(), end)).ok_or(Dropped)
-            }
-            LinkUse::Foreign => {
-                self.fit(link, Limits { mtu, probed: None }, "");
-                self.leave_us(hop, link)
-            }
-        }
-    }
-
-    fn leave_us(&mut self, hop: &SeenHop, link: &LinkName) -> Result<Exit, Dropped> {
-        let (snapshot, destination) = (self.snapshot, self.destination);
-        let what = format!("link {link}");
-        if let Some(member) = snapshot.member_of(destination) {
-            let detail = format!("leads past the lanes to {member}{}", self.why_not_ours());
-            return self.fail(Stage::Delivery, what, &detail);
-        }
-        let foreign = if snapshot.is_ours(destination) {
-            ""
-        } else {
-            ", which is in no network of this clusterset"
-        };
-        let (detail, outcome) = match hop.gateway {
-            None => (format!("is the link of {destination}{foreign}"), Outcome::Ok),
-            Some(router) => (
-                format!(
-                    "leads to router {router}, beyond which nobody is asked, for {destination}{foreign}"
-                ),
-                Outcome::Warn,
-            ),
-        };
-        let outcome = if foreign.is_empty() { outcome } else { Outcome::Warn };
-        self.step(Stage::Delivery, &what, detail, outcome);
-        Ok(Exit::Link(link.clone(), hop.gateway))
-    }
-
-    fn fit(&mut self, link: &LinkName, limits: Limits, path: &str) {
-        let size = *self.size.get_or_insert_with(|| size::full(limits));
-        let sender = match self.packet.entry {
-            Entry::Host => Sender::Host,
-            _ => Sender::Other,
-        };
-        let in_link = limits.mtu.is_none_or(|mtu| size <= mtu);
-        let what = if in_link && limits.probed.is_some() {
-            format!("path to {}", path.trim_start_matches("peer "))
-        } else {
-            format!("link {link}")
-        };
-        match size::fit(size, limits, self.packet.family(), sender) {
-            Fit::Whole(detail) => self.step(Stage::Mtu, &what, detail, Outcome::Ok),
-            Fit::TooLarge(detail) => self.step(Stage::Mtu, &what, detail, Outcome::Warn),
         }
     }
 
@@ -472,15 +263,6 @@ impl<'w> Walker<'w> {
     fn step(&mut self, stage: Stage, what: &str, detail: String, outcome: Outcome) {
         let at = self.snapshot.at.to_owned();
         self.hops.push(HopView { at, stage, what: what.to_owned(), detail, outcome });
-    }
-}
-
-fn refusal(word: &str, member: Option<&str>) -> String {
-    let reason = member.map(|member| format!(": no way to {member} is alive")).unwrap_or_default();
-    match word {
-        "blackhole" => format!("drops the packet silently{reason}"),
-        "unreachable" | "prohibit" => format!("refuses the packet with ICMP {word}{reason}"),
-        other => format!("does not forward ({other}){reason}"),
     }
 }
 

@@ -5,7 +5,7 @@ use sealane_view::trace::{
     HopView, Outcome, Stage, TraceAnswer, TraceDocument, TraceEnd, TraceRequest,
 };
 
-use crate::walk::{Account, Next};
+use crate::walk::{ANSWER, Account, Next};
 use crate::wire::VERSION;
 
 /// What the next agent said.
@@ -18,7 +18,17 @@ pub enum Said {
 }
 
 /// Joins an account with what the next agent said; `said` does not count where nobody is next.
+///
+/// Shape: no steps back where the packet does not arrive, for then nobody answers.
 pub fn answer(account: Account, said: Said) -> TraceAnswer {
+    let mut answer = joined(account, said);
+    if matches!(answer.end, TraceEnd::Dropped { .. } | TraceEnd::Unknown { .. }) {
+        answer.back.clear();
+    }
+    answer
+}
+
+fn joined(account: Account, said: Said) -> TraceAnswer {
     let Account { mut hops, back, next, .. } = account;
     let (name, lane) = match next {
         Next::End(end) => return TraceAnswer { version: VERSION, hops, back, end },
@@ -74,37 +84,37 @@ fn sentence(hops: &[HopView], onward: usize, end: &TraceEnd) -> String {
     let arrival = match end {
         TraceEnd::Delivered { at, link: None } => format!("is delivered at {at}"),
         TraceEnd::Delivered { at, link: Some(link) } => {
-            format!("is delivered at {at} by link {link}")
+            format!("is delivered at {at} (link {link})")
         }
-        TraceEnd::Left { at, link, next_hop: Some(router) } => {
-            format!("leaves {at} by link {link} to router {router}; nobody there is asked")
-        }
-        TraceEnd::Left { at, link, next_hop: None } => {
-            format!("leaves {at} by link {link}; nobody there is asked")
-        }
+        TraceEnd::Left { at, link, .. } => match there.last() {
+            Some(HopView { what, detail, .. }) => format!("leaves {at}: {what} {detail}"),
+            None => format!("leaves {at} by link {link}"),
+        },
         TraceEnd::Dropped { at } => return format!("fails at {at}"),
-        TraceEnd::Unknown { at } => format!("gets as far as {at}, whose agent does not answer"),
+        TraceEnd::Unknown { at } => format!("gets as far as {at}"),
     };
     let through = passed(there, end);
     if let Some(HopView { at, what, detail, .. }) = failing(back) {
+        let what = what.trim_start_matches(ANSWER);
         return format!("{arrival}{through}, but its answer fails at {at}: {what} {detail}");
     }
-    let first_warning = |hops: &[HopView], stages: &[Stage]| {
-        let warns = |hop: &&HopView| hop.outcome == Outcome::Warn && stages.contains(&hop.stage);
-        hops.iter().find(warns).cloned()
+    if let (TraceEnd::Unknown { .. }, Some(HopView { what, detail, .. })) = (end, there.last()) {
+        return format!("{arrival}{through}; the {what} {detail}");
+    }
+    let doubtful = |hop: &&HopView| {
+        // What stands in the way of certainty beyond the last host is told with the arrival.
+        let told = hop.stage == Stage::Delivery && matches!(end, TraceEnd::Left { .. });
+        hop.outcome == Outcome::Warn && !told
     };
-    let way_back = match first_warning(back, &[Stage::ReturnPath]) {
-        Some(HopView { at, what, detail, .. }) => format!("; at {at} the {what} {detail}"),
-        None if back.is_empty() => String::new(),
-        None => "; the answer comes back the same way".to_owned(),
-    };
-    let doubt = match there.iter().find(|hop| hop.outcome == Outcome::Warn) {
-        Some(HopView { at, what, detail, stage, .. }) if *stage != Stage::Delivery => {
-            format!("; not certain at {at}: {what} {detail}")
+    let ending = match (there.iter().find(doubtful), back.iter().find(doubtful)) {
+        (Some(HopView { at, what, detail, .. }), _) => {
+            format!(", with a doubt at {at}: {what} {detail}")
         }
-        _ => String::new(),
+        (None, Some(HopView { at, what, detail, .. })) => format!("; at {at} the {what} {detail}"),
+        (None, None) if back.is_empty() || matches!(end, TraceEnd::Left { .. }) => String::new(),
+        (None, None) => "; the answer comes back the same way".to_owned(),
     };
-    format!("{arrival}{through}{way_back}{doubt}")
+    format!("{arrival}{through}{ending}")
 }
 
 /// Names the hosts between the first and the last.

@@ -4,6 +4,7 @@
 pub mod ruleset;
 pub mod term;
 pub mod matching;
+pub mod statement;
 pub mod chain;
 
 use sealane_state::filter::{HookKind, HookPoint};
@@ -52,11 +53,11 @@ pub fn pass(ruleset: &Ruleset, point: HookPoint, sight: &mut Sight<'_>) -> Passa
             Judgement::Pass => {}
             Judgement::Doubt(dropper) => {
                 let reasons = if ends.doubts.is_empty() {
-                    "the state of the table is not known".to_owned()
+                    "whether the table is dormant is not known".to_owned()
                 } else {
                     ends.doubts.join("; ")
                 };
-                passage.doubts.push(format!("{} may drop it {dropper}: {reasons}", place(id)));
+                passage.doubts.push(format!("{} may drop it {dropper} ({reasons})", place(id)));
             }
             Judgement::Drop(how) => {
                 passage.dropped = Some((place(id), how));

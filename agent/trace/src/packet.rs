@@ -16,7 +16,7 @@ pub struct Packet {
     pub source: Option<IpAddr>,
     /// Where it goes.
     pub destination: IpAddr,
-    /// Bytes, IP header included; `None` is as large as the way out allows.
+    /// Bytes, IP header included; `None` is as large as each way takes.
     pub size: Option<u32>,
     /// How it comes in.
     pub entry: Entry,

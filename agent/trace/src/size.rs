@@ -35,13 +35,11 @@ pub struct Limits {
     pub probed: Option<u32>,
 }
 
-/// Returns the size of a packet that fills its way.
-pub fn full(limits: Limits) -> u32 {
-    limits.mtu.unwrap_or(ETHERNET)
-}
-
-/// Judges a packet of `size` bytes.
-pub fn fit(size: u32, limits: Limits, family: Family, sender: Sender) -> Fit {
+/// Judges a packet of `size` bytes; `None` is one that fills the way.
+pub fn fit(size: Option<u32>, limits: Limits, family: Family, sender: Sender) -> Fit {
+    let full = limits.mtu.unwrap_or(ETHERNET);
+    let named = size.is_some();
+    let size = size.unwrap_or(full);
     if let Some(mtu) = limits.mtu
         && size > mtu
     {
@@ -54,7 +52,8 @@ pub fn fit(size: u32, limits: Limits, family: Family, sender: Sender) -> Fit {
         Some(probed) if size > probed => Fit::TooLarge(format!(
             "lets {probed} bytes cross whole, the packet has {size}: it is lost or comes in pieces"
         )),
-        _ => Fit::Whole(format!("takes the packet of {size} bytes")),
+        _ if named => Fit::Whole(format!("takes the packet of {size} bytes")),
+        _ => Fit::Whole(format!("takes packets of up to {size} bytes")),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use sealane_state::facts::SeenHop;
 use sealane_state::name::LinkName;
 use sealane_state::wireguard::PublicKey;
 use sealane_view::trace::{HopView, Outcome, Stage, TraceEnd, TraceRequest};
@@ -11,7 +12,10 @@ use crate::bits::Bits;
 use crate::course::{self, Course, Exit};
 use crate::packet::{Entry, Flow, Packet};
 use crate::routing::{self, Found, Lookup};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{LinkUse, Snapshot};
+
+/// What the steps of an answer's way that are not in order begin with.
+pub const ANSWER: &str = "answer: ";
 
 /// One host's account.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,8 +32,8 @@ pub struct Account {
     pub source: Option<IpAddr>,
     /// Its destination then.
     pub destination: IpAddr,
-    /// Its size in bytes, IP header included.
-    pub size: u32,
+    /// Its size in bytes, IP header included; `None` is as large as each way takes.
+    pub size: Option<u32>,
     /// Which of several equal ways it took.
     pub choice: u8,
 }
@@ -79,20 +83,30 @@ pub fn packet(snapshot: Snapshot<'_>, request: &TraceRequest) -> Packet {
 }
 
 fn entry_of(snapshot: Snapshot<'_>, source: IpAddr) -> Entry {
-    let back = Lookup {
-        destination: source,
-        source: None,
-        input: None,
-        mark: Bits::exactly(0),
-        choice: 0,
-    };
-    let hop = match routing::route(snapshot.routing, &back).found {
-        Found::Route(_, route, Some(way)) if route.destination.prefix() > 0 => way.hop,
-        _ => return Entry::Host,
-    };
-    match &hop.link {
-        Some(link) => snapshot.entry(link, hop.gateway.unwrap_or(source)),
-        None => Entry::Host,
+    // Pods of other nodes come in by the leg, which only packets from lanes are routed to.
+    let lanes = snapshot.host.links.keys().filter(|link| snapshot.use_of(link) == LinkUse::Lane);
+    let by_leg = lanes
+        .filter_map(|lane| way_to(snapshot, source, Some(lane)))
+        .find(|hop| hop.link.as_ref().is_some_and(|link| snapshot.use_of(link) == LinkUse::Leg));
+    match by_leg.or_else(|| way_to(snapshot, source, None)) {
+        Some(SeenHop { link: Some(link), gateway, .. }) => {
+            snapshot.entry(link, gateway.unwrap_or(source))
+        }
+        _ => Entry::Host,
+    }
+}
+
+/// Returns the way to an address, unless only a default route leads there.
+fn way_to<'s>(
+    snapshot: Snapshot<'s>,
+    address: IpAddr,
+    input: Option<&LinkName>,
+) -> Option<&'s SeenHop> {
+    let mark = Bits::exactly(0);
+    let lookup = Lookup { destination: address, source: None, input, mark, choice: 0 };
+    match routing::route(snapshot.routing, &lookup).found {
+        Found::Route(_, route, Some(way)) if route.destination.prefix() > 0 => Some(way.hop),
+        _ => None,
     }
 }
 
@@ -155,7 +169,7 @@ fn way_back(snapshot: Snapshot<'_>, packet: &Packet, onward: &Course) -> Vec<Hop
     let mut hops: Vec<HopView> = back.hops.iter().filter(|hop| tells(hop)).cloned().collect();
     for hop in &mut hops {
         hop.stage = Stage::ReturnPath;
-        hop.what.insert_str(0, "answer: ");
+        hop.what.insert_str(0, ANSWER);
     }
     hops.extend(verdict(snapshot, packet, &back));
     hops

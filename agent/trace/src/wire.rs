@@ -94,7 +94,7 @@ pub fn packet(question: &TraceQuestion, entry: Entry) -> Packet {
     Packet {
         source: Some(question.source),
         destination: question.destination,
-        size: Some(question.size_bytes),
+        size: question.size_bytes,
         entry,
         mark: Bits::exactly(0),
         flow: Flow::New,

@@ -101,8 +101,9 @@ pub struct TraceQuestion {
     pub source: IpAddr,
     /// Destination as it leaves the asking host.
     pub destination: IpAddr,
-    /// IP packet size, headers included.
-    pub size_bytes: u32,
+    /// IP packet size, headers included; absent: as large as each way takes.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub size_bytes: Option<u32>,
     /// Which of several equal ways to follow.
     pub choice: u8,
     /// Agents that may still be asked after this one.

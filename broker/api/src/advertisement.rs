@@ -117,7 +117,7 @@ pub struct TunnelPayload {
     pub slot: u64,
     /// Largest inner packet. Unit: bytes.
     pub mtu: u64,
-    /// ML-KEM-768 key, base64url.
+    /// ML-KEM-768 key, base64url. Reserved (PROTOCOL.md 9).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kem: Option<String>,
     /// Outer addresses.
@@ -243,7 +243,7 @@ fn candidate(mut object: Object) -> Result<Candidate, Rejected> {
     Ok(Candidate { kind, addr, port })
 }
 
-/// Returns the bytes that a tunnel key signs to prove whose it is (TRUST.md 3.5).
+/// Returns the bytes that a tunnel key signs to prove whose it is (PROTOCOL.md 3.5).
 #[must_use]
 pub fn proof_message(
     id: &ClusterSetId,

@@ -1,4 +1,5 @@
-//! Which remote addresses are never tried, so that no member can aim our handshakes at a victim.
+//! Which remote addresses are never tried, so that no member can aim our handshakes at a
+//! victim (PROTOCOL.md 3.5).
 
 use crate::advertisement::Candidate;
 use crate::cidr::Ownership;

@@ -1,5 +1,5 @@
 //! Enrolments and gateway certificates: what identity and join keys sign. Checks of signatures and
-//! positions are in `verify`.
+//! positions are in `verify` (PROTOCOL.md 3.4).
 
 use crate::names::{ClusterId, ClusterSetId, GatewayName};
 use crate::reason::{Reason, Rejected};
@@ -54,7 +54,7 @@ impl EnrolmentPayload {
 pub enum Role {
     /// Advertisements of one gateway.
     Gateway,
-    /// Services of the member; `gateway` is empty.
+    /// Services of the member; `gateway` is empty. Reserved (PROTOCOL.md 9).
     Services,
 }
 

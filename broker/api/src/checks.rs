@@ -1,5 +1,5 @@
 //! Signature checks that are bounded in rate and remembered, so that no member owns our processor.
-//! It remembers what a key verified, never a verdict.
+//! It remembers what a key verified, never a verdict (PROTOCOL.md 4.2, step 2).
 
 use crate::keys::VerifyKey;
 use crate::names::ClusterId;

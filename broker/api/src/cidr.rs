@@ -85,7 +85,7 @@ impl Cidr {
         self.contains(other) || other.contains(self)
     }
 
-    /// Checks that a member may be granted this network (TRUST.md 3.3); `probes` is the clusterset's
+    /// Checks that a member may be granted this network (PROTOCOL.md 3.2); `probes` is the clusterset's
     /// own network of probe addresses.
     ///
     /// # Errors

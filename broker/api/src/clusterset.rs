@@ -51,9 +51,9 @@ pub enum PostQuantum {
     /// Not used.
     #[default]
     Off,
-    /// Used where both ends offer them.
+    /// Used where both ends offer them; this version offers none.
     Prefer,
-    /// No lane carries traffic without them.
+    /// No lane without them, so none at all in this version.
     Require,
 }
 
@@ -100,7 +100,7 @@ pub struct MemberEntry {
     pub join: Option<JoinKey>,
     /// Networks that the member may advertise.
     pub cidrs: Vec<Cidr>,
-    /// Namespaces whose services it may export; `*` alone means all.
+    /// Namespaces whose services it may export; `*` alone means all. Reserved (PROTOCOL.md 9).
     pub namespaces: Vec<String>,
     /// Most live gateways.
     pub gateways: u64,
@@ -115,7 +115,7 @@ impl MemberEntry {
     }
 }
 
-/// The list of members as believed: every rule about entries holds (TRUST.md 4.1 step 7).
+/// The list of members as believed: every rule about entries holds (PROTOCOL.md 4.1, step 7).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterSet {
     /// The clusterset's id.

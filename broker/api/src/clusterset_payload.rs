@@ -36,7 +36,7 @@ pub struct MemberPayload {
     pub join: Option<JoinPayload>,
     /// Granted networks.
     pub cidrs: Vec<String>,
-    /// Granted namespaces.
+    /// Granted namespaces. Reserved (PROTOCOL.md 9).
     pub namespaces: Vec<String>,
     /// Most live gateways.
     pub gateways: u64,
@@ -133,7 +133,7 @@ impl ClusterSetPayload {
         }
     }
 
-    /// Judges every entry (TRUST.md 4.1 step 7); `authorities` are the root and recovery keys.
+    /// Judges every entry (PROTOCOL.md 4.1, step 7); `authorities` are the root and recovery keys.
     ///
     /// # Errors
     /// The reason of the first rule that fails, naming the member.

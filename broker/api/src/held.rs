@@ -1,5 +1,5 @@
 //! What a receiver persists: the positions and bytes it believed, as plain data. It writes no file;
-//! the shell does, before anybody acts on what was accepted (TRUST.md section 6).
+//! the shell does, before anybody acts on what was accepted (PROTOCOL.md 6).
 
 use crate::certificate::key_text;
 use crate::clusterset::ListPosition;

@@ -38,7 +38,7 @@ pub fn key_bytes(text: &str) -> Result<[u8; KEY_BYTES], KeyError> {
 pub struct VerifyKey([u8; KEY_BYTES]);
 
 impl VerifyKey {
-    /// Checks a key once, when it is learned (TRUST.md 3.2).
+    /// Checks a key once, when it is learned (PROTOCOL.md 2).
     ///
     /// # Errors
     /// [`KeyError::Weak`] when it is not sound.

@@ -115,7 +115,7 @@ impl ClusterSetId {
     const GENESIS: &[u8] = b"sealane:v1:genesis\0";
     const HASH_BYTES: usize = 20;
 
-    /// Computes the id of the clusterset that began with these two keys (TRUST.md 3.2).
+    /// Computes the id of the clusterset that began with these two keys (PROTOCOL.md 3.2).
     #[must_use]
     pub fn of_genesis(root: &VerifyKey, recovery: &VerifyKey) -> Self {
         let hash = Sha256::new()

@@ -17,7 +17,7 @@ pub fn network(id: &ClusterSetId) -> Cidr {
         .unwrap_or_else(|| Cidr::host(IpAddr::V6(address)))
 }
 
-/// Returns the address that answers probes of `gateway` (TRUST.md 3.5).
+/// Returns the address that answers probes of `gateway` (PROTOCOL.md 3.6).
 #[must_use]
 pub fn of(id: &ClusterSetId, gateway: &GatewayId) -> Ipv6Addr {
     let hash = Sha256::new()

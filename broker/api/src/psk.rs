@@ -1,4 +1,4 @@
-//! The pre-shared key of a lane: a function of its two tunnel entries, never sent (TRUST.md 7).
+//! The pre-shared key of a lane: a function of its two tunnel entries, never sent (PROTOCOL.md 7).
 
 use crate::keys::{KeyError, PairKey, PairSecret, Psk, WireguardKey};
 use crate::names::{ClusterSetId, GatewayId};

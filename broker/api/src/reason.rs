@@ -19,7 +19,7 @@ pub enum Retry {
 
 macro_rules! reasons {
     ($($name:ident $retry:ident $why:literal $next:literal)*) => {
-        /// A typed reason of TRUST.md section 4. `Display` is one line: what is wrong, then what to do.
+        /// A typed reason of PROTOCOL.md 4. `Display` is one line: what is wrong, then what to do.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum Reason {
             $(#[doc = $why] $name,)*

@@ -117,7 +117,7 @@ impl Receiver {
         (receiver, Sweep { dropped, clusterset: problem, ..swept })
     }
 
-    /// Judges a ClusterSet (TRUST.md 4.1). After `Accepted`, offer again what was refused before.
+    /// Judges a ClusterSet (PROTOCOL.md 4.1). After `Accepted`, offer again what was refused before.
     pub fn accept_clusterset(
         &mut self,
         now: UnixTime,
@@ -144,7 +144,7 @@ impl Receiver {
         Verdict::Accepted { warnings, dropped }
     }
 
-    /// Judges one Advertisement (TRUST.md 4.2).
+    /// Judges one Advertisement (PROTOCOL.md 4.2).
     pub fn accept_advertisement(
         &mut self,
         now: UnixTime,

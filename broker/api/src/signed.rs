@@ -26,7 +26,7 @@ pub enum Statement {
 }
 
 impl Statement {
-    /// Returns the ASCII prefix, its final NUL included (TRUST.md 3.1).
+    /// Returns the ASCII prefix, its final NUL included (PROTOCOL.md 3.1).
     #[must_use]
     pub const fn prefix(self) -> &'static [u8] {
         match self {

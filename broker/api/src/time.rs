@@ -5,7 +5,7 @@ use std::fmt;
 
 /// One day in seconds.
 pub const DAY_SECONDS: u64 = 86_400;
-/// How long an accepted, machine-renewed object is kept after its expiry (TRUST.md section 5).
+/// How long an accepted, machine-renewed object is kept after its expiry (PROTOCOL.md 5).
 pub const HOLD_SECONDS: u64 = 30 * DAY_SECONDS;
 
 /// Wall-clock time. Unit: whole seconds since 1970-01-01T00:00:00Z.

@@ -1,5 +1,5 @@
 //! The token that lets one member join: `slj1.<base64url JSON>.<8 hex digits>`. A secret; it comes
-//! from a file, a Secret or standard input, which is the caller's business.
+//! from a file, a Secret or standard input, which is the caller's business (PROTOCOL.md 8).
 
 use crate::clusterset::{BrokerAddress, ListPosition};
 use crate::keys::{SigningSeed, VerifyKey};

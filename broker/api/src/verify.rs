@@ -1,4 +1,4 @@
-//! The numbered steps of TRUST.md section 4, each a function of what is held and what is offered.
+//! The numbered steps of PROTOCOL.md 4, each a function of what is held and what is offered.
 //! Nothing here changes what is held; `receiver` does, after every step agreed.
 
 pub mod advertisement;

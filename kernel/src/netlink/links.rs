@@ -219,15 +219,14 @@ pub fn add(channel: &mut Channel, name: &LinkName, link: &Link) -> Result<(), Re
     finish(channel, name, index, link.mtu)
 }
 
-/// Makes sure that a process may make a link of this name.
+/// Makes sure that a link without our mark can be the device of a tunnel.
 ///
 /// # Errors
-/// `EEXIST` when a link stands there that is neither ours nor an unmarked TUN device.
-pub fn refuse_foreign(table: &LinkTable, name: &LinkName) -> Result<(), Refusal> {
-    match table.named(name) {
-        Some(link) if link.ours => Ok(()),
-        Some(SeenLink { driver: Driver::Tun, unmarked: true, .. }) | None => Ok(()),
-        Some(_) => Err(not_ours(name)),
+/// `EEXIST` when it is no TUN device, or bears another mark.
+pub fn refuse_foreign(link: &SeenLink) -> Result<(), Refusal> {
+    match link {
+        SeenLink { driver: Driver::Tun, unmarked: true, .. } => Ok(()),
+        _ => Err(not_ours(&link.name)),
     }
 }
 
@@ -273,7 +272,7 @@ pub fn delete(channel: &mut Channel, name: &LinkName) -> Result<(), Refusal> {
     }
 }
 
-/// A link of ours, or one that is to the last attribute what we make, is taken over.
+/// A link of ours of the wanted kind is as good as made.
 fn adopt(
     channel: &mut Channel,
     table: &LinkTable,
@@ -284,18 +283,25 @@ fn adopt(
         (Driver::Vxlan(seen), LinkKind::Vxlan(wanted)) => {
             seen.state(table).as_ref() == Some(wanted)
         }
-        (Driver::WireGuard, LinkKind::WireGuard(Backend::Kernel)) => present.ours,
+        (Driver::WireGuard, LinkKind::WireGuard(Backend::Kernel)) => true,
         _ => false,
     };
-    if !same || !(present.ours || present.unmarked) {
+    if !present.ours {
         return Err(not_ours(&present.name));
     }
-    channel.write_one(mark(&present.name))?;
+    if !same {
+        let text = format!("link {} of ours is of another kind still", present.name);
+        return Err(Refusal::because(Errno::EEXIST, text));
+    }
     finish(channel, &present.name, present.facts.index, wanted.mtu)
 }
 
-fn not_ours(name: &LinkName) -> Refusal {
-    let text = format!("link {name} exists and is not ours: rename or delete it");
+/// Says that a link of a name that we need is another hand's.
+pub fn not_ours(name: &LinkName) -> Refusal {
+    let alias = owner::LINK_ALIAS;
+    let text = format!(
+        "link {name} exists and is not ours, as it lacks the alias {alias}: rename or delete it"
+    );
     Refusal::because(Errno::EEXIST, text)
 }
 

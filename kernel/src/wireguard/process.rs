@@ -206,6 +206,12 @@ impl Tunnels {
         self.children.lock().retain(|_, child| matches!(child.try_wait(), Ok(None)));
     }
 
+    /// Returns whether the device of this name that is there can be that of a tunnel: one serves
+    /// it, or someone else is about to have it served.
+    pub fn may_stand_behind(&self, link: &LinkName) -> bool {
+        self.supervision == Supervision::External || self.sockets.is_served(link)
+    }
+
     fn answers(&self, link: &LinkName) -> bool {
         self.sockets.read(link).is_ok()
     }

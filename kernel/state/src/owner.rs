@@ -19,6 +19,8 @@ pub const RULE_STEERED: u32 = 5184;
 pub const RULE_REMOTE: u32 = 5186;
 /// Table of remote prefixes.
 pub const TABLE_REMOTE: u32 = 5182;
+/// Metric of the routes that stand behind those to remote prefixes: above any default metric.
+pub const METRIC_BACKSTOP: u32 = 1_000_000;
 /// Table of our nodes, on gateways.
 pub const TABLE_NODES: u32 = 5183;
 /// Table of gateway slot 0; slot n has this plus n.

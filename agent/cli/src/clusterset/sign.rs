@@ -36,7 +36,7 @@ pub struct SignArgs {
     #[command(flatten)]
     board: BoardArgs,
     /// Pin the identity with this fingerprint, which enrolled on the broker. Repeatable.
-    #[arg(long = "pin", value_name = "MEMBER=FINGERPRINT", value_parser = pin, requires = "kubeconfig")]
+    #[arg(id = "members_to_pin", long = "pin", value_name = "MEMBER=FINGERPRINT", value_parser = pin, requires = "kubeconfig")]
     pins: Vec<(ClusterId, String)>,
     #[command(flatten)]
     brokers: BrokerArgs,

@@ -6,20 +6,16 @@ use std::net::IpAddr;
 use sealane_state::filter::HookKind;
 use serde_json::Value;
 
-use crate::bits::Bits;
 use crate::nft;
 use crate::nft::matching::{self, Sets, Truth};
 use crate::nft::ruleset::{ChainId, Rule, Ruleset};
+use crate::nft::statement::{self, End, INERT};
 use crate::nft::term::{self, Doubt, Sight, Term};
 
 /// Depth of jumps that the kernel allows (`NFT_JUMP_STACK_SIZE`).
 const DEEPEST_JUMP: usize = 16;
 /// Rules judged at one base chain; more is left in doubt, so that a walk ends soon.
 const MOST_RULES: usize = 50_000;
-
-/// Statements that decide nothing about a packet.
-const INERT: [&str; 9] =
-    ["counter", "log", "comment", "notrack", "flow", "set", "last", "dup", "ct helper"];
 
 /// All ends that a packet may find in a chain; one only, where everything could be judged.
 #[derive(Debug, Clone, Default)]
@@ -44,17 +40,6 @@ impl Ends {
         self.dropped = self.dropped.take().or(other.dropped);
         self.doubts.extend(other.doubts);
     }
-}
-
-/// What a statement that ends a rule does.
-enum End {
-    Accept,
-    Drop(&'static str),
-    Return,
-    Jump(String),
-    Goto(String),
-    /// Nobody can tell.
-    Anything(String),
 }
 
 /// A rule and the chain it stands in.
@@ -130,8 +115,9 @@ impl<'r> Walker<'r> {
     fn rule(&mut self, place: Place<'_>, sight: &mut Sight<'_>, depth: usize) -> Outcome {
         let before = *sight;
         let mut doubt = None;
-        for statement in &place.rule.statements {
-            let Some((kind, body)) = statement.as_object().and_then(|it| it.iter().next()) else {
+        for (number, entry) in place.rule.statements.iter().enumerate() {
+            let last = number + 1 == place.rule.statements.len();
+            let Some((kind, body)) = entry.as_object().and_then(|it| it.iter().next()) else {
                 return Outcome::anything(place, "a statement");
             };
             match kind.as_str() {
@@ -143,11 +129,13 @@ impl<'r> Walker<'r> {
                 "limit" | "quota" | "ct count" | "connlimit" => {
                     doubt = doubt.or_else(|| Some(Doubt::Unread(kind.clone())));
                 }
-                "xt" if is_xt_match(body) => {
-                    doubt = doubt.or_else(|| Some(xt_doubt(body))).filter(|it| !self.waived(it));
+                "xt" if statement::is_xt_match(body, last) => {
+                    doubt = doubt
+                        .or_else(|| Some(statement::xt_doubt(body)))
+                        .filter(|it| !self.waived(it));
                 }
                 "xt" if body["name"] == "comment" => {}
-                "mangle" => mangle(body, sight),
+                "mangle" => statement::mangle(body, sight),
                 "vmap" => {
                     return self.vmap(place, body, sight, Progress { depth, doubt, before });
                 }
@@ -156,13 +144,13 @@ impl<'r> Walker<'r> {
                 }
                 inert if INERT.contains(&inert) => {}
                 _ => {
-                    let end = end_of(kind, body);
+                    let end = statement::end_of(kind, body);
                     return self.finish(place, end, sight, Progress { depth, doubt, before });
                 }
             }
         }
         if doubt.is_some() {
-            blur(sight, &before);
+            statement::blur(sight, &before);
         }
         Outcome::next()
     }
@@ -186,13 +174,12 @@ impl<'r> Walker<'r> {
     /// Notes when a nat rule names the destination, and not merely a network that holds it.
     fn recognise(&mut self, left: &Value, right: &Value, destination: IpAddr) {
         let named = match right.as_str().and_then(|text| text.strip_prefix('@')) {
-            Some(set) => self
-                .ruleset
-                .elements(self.base, set)
-                .is_some_and(|elements| elements.iter().any(|it| names(it, destination))),
-            None => names(right, destination),
+            Some(set) => self.ruleset.elements(self.base, set).is_some_and(|elements| {
+                elements.iter().any(|it| statement::names(it, destination))
+            }),
+            None => statement::names(right, destination),
         };
-        self.service |= self.kind == HookKind::Nat && reads_destination(left) && named;
+        self.service |= self.kind == HookKind::Nat && statement::reads_destination(left) && named;
     }
 
     fn sets(&self) -> Sets<'r> {
@@ -247,7 +234,7 @@ impl<'r> Walker<'r> {
             let certain = maybe.is_none();
             let doubt = progress.doubt.clone().or(maybe);
             let end = match verdict.as_object().and_then(|it| it.iter().next()) {
-                Some((kind, body)) => end_of(kind, body),
+                Some((kind, body)) => statement::end_of(kind, body),
                 None => End::Anything("a verdict".to_owned()),
             };
             let one = self.finish(place, end, sight, Progress { doubt, ..progress.clone() });
@@ -298,7 +285,7 @@ impl<'r> Walker<'r> {
         if let Some(doubt) = doubt {
             outcome.goes_on = true;
             outcome.ends.doubts.push(format!("rule {} of {}: {doubt}", rule.handle, id.chain));
-            blur(sight, &before);
+            statement::blur(sight, &before);
         }
         outcome
     }
@@ -332,7 +319,7 @@ impl<'r> Walker<'r> {
         let target = match kind {
             "redirect" => None,
             "masquerade" => sight.masquerade,
-            _ => address(&body["addr"], sight),
+            _ => statement::address(&body["addr"], sight),
         };
         match (target, kind) {
             (Some(target), _) => {
@@ -385,87 +372,5 @@ impl Outcome {
             ..Ends::through()
         };
         Self { goes_on: true, leaves: true, ends }
-    }
-}
-
-fn end_of(kind: &str, body: &Value) -> End {
-    let target = || body["target"].as_str().unwrap_or("").to_owned();
-    match kind {
-        "accept" => End::Accept,
-        "drop" => End::Drop(""),
-        "reject" => End::Drop(", with an ICMP error or a reset"),
-        "return" => End::Return,
-        "jump" => End::Jump(target()),
-        "goto" => End::Goto(target()),
-        other => End::Anything(other.to_owned()),
-    }
-}
-
-/// A rule that may or may not have held leaves marks that may or may not be set.
-fn blur(sight: &mut Sight<'_>, before: &Sight<'_>) {
-    sight.mark = sight.mark.either(before.mark);
-    sight.connection = sight.connection.either(before.connection);
-}
-
-fn mangle(body: &Value, sight: &mut Sight<'_>) {
-    let value = term::mark(term::read(&body["value"], sight)).unwrap_or(Bits::UNKNOWN);
-    let key = &body["key"];
-    if key["meta"]["key"] == "mark" {
-        sight.mark = value;
-    } else if key["ct"]["key"] == "mark" {
-        sight.connection = value;
-    }
-}
-
-/// Returns the address that a translation is to.
-fn address(expression: &Value, sight: &Sight<'_>) -> Option<IpAddr> {
-    if let Some(elements) = expression["map"]["data"]["set"].as_array() {
-        let Term::Draw(_) = term::read(&expression["map"]["key"], sight) else { return None };
-        let count = elements.len().max(1);
-        let pair = elements.get(usize::from(sight.choice) % count)?;
-        return pair[1].as_str()?.parse().ok();
-    }
-    match term::read(expression, sight) {
-        Term::Address(address) => Some(address),
-        _ => None,
-    }
-}
-
-/// xtables extensions are shown by name only, and by older versions of nft not even so.
-fn is_xt_match(body: &Value) -> bool {
-    body["type"] == "match" && body["name"] != "comment"
-}
-
-fn xt_doubt(body: &Value) -> Doubt {
-    match body["name"].as_str() {
-        Some("statistic") => Doubt::Chance,
-        Some(name @ ("tcp" | "udp" | "multiport" | "icmp")) => Doubt::Protocol(name.to_owned()),
-        Some(name) => Doubt::Unread(format!("the xtables match {name}")),
-        None => Doubt::Unread("an xtables match".to_owned()),
-    }
-}
-
-fn reads_destination(expression: &Value) -> bool {
-    match expression {
-        Value::Object(object) => object.iter().any(|(kind, body)| match kind.as_str() {
-            "payload" => body["field"] == "daddr",
-            "concat" => body.as_array().is_some_and(|parts| parts.iter().any(reads_destination)),
-            _ => false,
-        }),
-        _ => false,
-    }
-}
-
-/// Says whether an element is the address itself, alone or with others of a concatenation.
-fn names(element: &Value, address: IpAddr) -> bool {
-    match element {
-        Value::String(text) => text.parse() == Ok(address),
-        Value::Array(parts) => parts.iter().any(|part| names(part, address)),
-        Value::Object(object) => object.iter().any(|(kind, body)| match kind.as_str() {
-            "concat" | "set" => names(body, address),
-            "elem" => names(&body["val"], address),
-            _ => false,
-        }),
-        _ => false,
     }
 }

@@ -89,7 +89,7 @@ impl Receiver {
         self.drop_revoked(id)
     }
 
-    /// TRUST.md 4.1 step 8: what a newer list no longer supports. Networks are cut when seen.
+    /// PROTOCOL.md 4.1, step 8: what a newer list no longer supports. Networks are cut when seen.
     pub(super) fn recheck(&mut self) -> Vec<Dropped> {
         let refused: Vec<(GatewayId, Rejected)> = self
             .believed

@@ -1,4 +1,4 @@
-//! TRUST.md 4.2, steps 6 to 8: is the advertisement the gateway's own, in order, and within its grant?
+//! PROTOCOL.md 4.2, steps 6 to 8: is the advertisement the gateway's own, in order, and within its grant?
 
 use super::Context;
 use super::certificate::{Certified, is_new};

@@ -1,4 +1,4 @@
-//! TRUST.md 4.2, step 5: is the gateway's key certified by that identity?
+//! PROTOCOL.md 4.2, step 5: is the gateway's key certified by that identity?
 
 use super::envelope::Envelope;
 use super::identity::Identity;

@@ -1,4 +1,4 @@
-//! TRUST.md 4.1, steps 1 to 7: is this list the one to believe?
+//! PROTOCOL.md 4.1, steps 1 to 7: is this list the one to believe?
 
 use crate::clusterset::{self, ClusterSet, ListPosition, MAX_LINKS};
 use crate::clusterset_payload::{ClusterSetPayload, RootLinkPayload};

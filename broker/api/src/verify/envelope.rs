@@ -1,4 +1,4 @@
-//! TRUST.md 4.2, step 1: sizes, encodings and names, before any signature and without parsing.
+//! PROTOCOL.md 4.2, step 1: sizes, encodings and names, before any signature and without parsing.
 
 use crate::advertisement;
 use crate::certificate;

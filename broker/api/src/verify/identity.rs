@@ -1,4 +1,4 @@
-//! TRUST.md 4.2, steps 3 and 4: is this a member, and which of its identity keys speaks?
+//! PROTOCOL.md 4.2, steps 3 and 4: is this a member, and which of its identity keys speaks?
 
 use super::envelope::Envelope;
 use super::{Context, Source};

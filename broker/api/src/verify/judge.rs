@@ -1,4 +1,4 @@
-//! All steps of TRUST.md 4.2 in their order, ended by step 10: is there room for one more gateway?
+//! All steps of PROTOCOL.md 4.2 in their order, ended by step 10: is there room for one more gateway?
 
 use super::advertisement::{Order, authentic, granted, networks, order};
 use super::certificate::{Certified, certified};

@@ -1,4 +1,4 @@
-//! TRUST.md 4.2, step 9: are the tunnel keys the gateway's own?
+//! PROTOCOL.md 4.2, step 9: are the tunnel keys the gateway's own?
 
 use super::Context;
 use super::envelope::Envelope;

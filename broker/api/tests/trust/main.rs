@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod definitions;
+mod documents;
 mod enrolment;
 mod fixture;
 mod known_answers;

@@ -1,0 +1,196 @@
+//! Commands that ask an agent: what it is asked, how the program ends, what is printed.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use sealane_view::admin;
+use serde_json::{Value, json};
+
+use support::documents;
+use support::fake_agent::{FakeAgent, nobody};
+use support::program::{Desk, Run};
+
+fn ask(agent: &FakeAgent, command: &str) -> Run {
+    Desk::new().run(&format!("{command} --socket {}", agent.socket().display()))
+}
+
+#[test]
+fn status_ends_with_zero_when_all_is_well_and_with_one_when_not() {
+    let well = FakeAgent::with([(admin::STATUS, documents::good_status())]);
+    let run = ask(&well, "status").ends(0);
+    assert!(run.out.contains("cluster-b  up"), "{}", run.out);
+    assert!(!run.out.contains('\u{1b}'), "colour without a terminal");
+    let ill = FakeAgent::with([(admin::STATUS, documents::bad_status())]);
+    let run = ask(&ill, "status").ends(1);
+    assert!(run.out.contains("next: renumber eth0 or the member"), "{}", run.out);
+}
+
+#[test]
+fn each_single_fault_makes_status_end_with_one() {
+    let faults: [(&str, Value); 6] = [
+        ("/member", Value::Null),
+        ("/clusterset/state", json!("held")),
+        ("/broker/connected", json!(false)),
+        ("/members/0/state", json!("degraded")),
+        ("/members/0/state", json!("connecting")),
+        (
+            "/rejections",
+            json!([{"object": "edge-1.host", "kind": "Advertisement", "member": "edge-1",
+                    "reason": "CidrNotGranted", "explanation": "x", "sinceUnixSeconds": 1}]),
+        ),
+    ];
+    for (place, value) in faults {
+        let mut status = documents::good_status();
+        if status.pointer(place).is_none() {
+            status[place.trim_start_matches('/')] = value;
+        } else {
+            *status.pointer_mut(place).unwrap() = value;
+        }
+        let agent = FakeAgent::with([(admin::STATUS, status)]);
+        assert_eq!(ask(&agent, "status").code, 1, "{place}");
+    }
+}
+
+#[test]
+fn documents_come_out_as_they_came_in() {
+    let agent = FakeAgent::with([
+        (admin::STATUS, documents::good_status()),
+        (admin::PEERS, documents::peers()),
+        (admin::ROUTES, documents::routes()),
+    ]);
+    for (command, place) in [
+        ("status", "/members/0/member"),
+        ("peers", "/peers/0/endpoint"),
+        ("routes", "/routes/0/via"),
+    ] {
+        let run = ask(&agent, &format!("{command} -o json")).ends(0);
+        let value: Value = serde_json::from_str(&run.out).unwrap();
+        assert!(value.pointer(place).is_some(), "{command}: {}", run.out);
+        let run = ask(&agent, &format!("{command} -o yaml")).ends(0);
+        let again: Value = serde_saphyr::from_str(&run.out).unwrap();
+        assert_eq!(again, value, "{command}");
+    }
+}
+
+#[test]
+fn trace_ends_with_one_when_the_packet_does_not_arrive() {
+    for (outcome, code) in [("ok", 0), ("warn", 0), ("fail", 1)] {
+        let agent = FakeAgent::with([(admin::TRACE, documents::trace(outcome))]);
+        let run = ask(&agent, "trace 10.1.0.5 10.2.0.9").ends(code);
+        assert!(run.out.trim_end().ends_with("does not answer"), "{}", run.out);
+    }
+}
+
+#[test]
+fn trace_asks_for_what_was_typed() {
+    let agent = FakeAgent::with([(admin::TRACE, documents::trace("ok"))]);
+    ask(&agent, "trace 10.1.0.5 10.2.0.9 --size 1500").ends(0);
+    ask(&agent, "trace self fd00:2::9").ends(0);
+    ask(&agent, "trace - fd00:2::9").ends(0);
+    let bodies: Vec<Value> = agent.asked().into_iter().map(|(_, body)| body).collect();
+    assert_eq!(
+        bodies,
+        [
+            json!({"source": "10.1.0.5", "destination": "10.2.0.9", "sizeBytes": 1500}),
+            json!({"destination": "fd00:2::9"}),
+            json!({"destination": "fd00:2::9"}),
+        ]
+    );
+}
+
+#[test]
+fn ping_ends_with_one_only_when_nothing_is_answered() {
+    for (received, code) in [(3, 0), (1, 0), (0, 1)] {
+        let agent = FakeAgent::with([(admin::PING, documents::ping(received))]);
+        ask(&agent, "ping cluster-b -c 3 -i 0.05 -s 1400").ends(code);
+        let asked = json!({"target": "cluster-b", "count": 3, "intervalMilliseconds": 50, "sizeBytes": 1400});
+        assert_eq!(agent.asked(), [(admin::PING.to_owned(), asked)]);
+    }
+}
+
+#[test]
+fn leave_tells_what_remains_and_what_to_do_without_a_broker() {
+    let clean = json!({"member": "edge-1", "withdrawn": true, "remains": []});
+    let agent = FakeAgent::with([(admin::LEAVE, clean)]);
+    ask(&agent, "leave").ends(0);
+    ask(&agent, "leave --without-broker").ends(0);
+    let wishes: Vec<Value> =
+        agent.asked().into_iter().map(|(_, body)| body["withoutBroker"].clone()).collect();
+    assert_eq!(wishes, [json!("refuse"), json!("leave")]);
+    let dirty = json!({"member": "edge-1", "withdrawn": false, "remains": ["link sealane0: busy"]});
+    let run = ask(&FakeAgent::with([(admin::LEAVE, dirty)]), "leave").ends(1);
+    assert!(run.out.contains("remains: link sealane0: busy"), "{}", run.out);
+}
+
+#[test]
+fn identity_show_gives_the_fingerprint_to_compare() {
+    let agent = FakeAgent::with([(admin::STATUS, documents::good_status())]);
+    let run = ask(&agent, "identity show").ends(0);
+    assert!(run.out.contains("2qtf-ab4x") && run.out.contains("no: have it pinned"), "{}", run.out);
+    let worker = FakeAgent::with([(admin::STATUS, documents::bad_status())]);
+    ask(&worker, "identity show").ends(1).complains(&["no identity key", "keeper"]);
+}
+
+#[test]
+fn an_agent_that_does_not_answer_is_code_three_and_names_the_socket() {
+    let desk = Desk::new();
+    let socket = nobody(&desk.path(""));
+    for command in
+        ["status", "peers", "routes", "trace - 10.2.0.9", "ping b", "leave", "identity show"]
+    {
+        let run = desk.run(&format!("{command} --socket {}", socket.display())).ends(3);
+        run.complains(&["nobody.sock", "systemctl start sealane-agent"]);
+    }
+    let old = FakeAgent::with([]);
+    ask(&old, "status").ends(3).complains(&["404", "same version"]);
+}
+
+#[test]
+fn what_the_agent_refuses_is_one_line_with_its_next_step() {
+    let line = ["not done: because of this; do that"];
+    for (command, path, status, code) in [
+        ("leave", admin::LEAVE, 502, 4),
+        ("leave", admin::LEAVE, 409, 1),
+        ("ping nobody", admin::PING, 422, 1),
+        ("trace - 10.2.0.9", admin::TRACE, 409, 1),
+    ] {
+        ask(&FakeAgent::refusing(path, status), command).ends(code).complains(&line);
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let agent = FakeAgent::with([(admin::STATUS, documents::good_status())]);
+    let line = format!(
+        "{} status -o json --socket {} | true; exit ${{PIPESTATUS[0]}}",
+        env!("CARGO_BIN_EXE_sealane"),
+        agent.socket().display()
+    );
+    let output = std::process::Command::new("bash").args(["-c", &line]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn wrong_arguments_are_code_two() {
+    let desk = Desk::new();
+    for line in [
+        "",
+        "statsu",
+        "trace 10.1.0.5",
+        "trace 10.1.0.5 fd00::1",
+        "trace nonsense 10.2.0.9",
+        "ping b -c 0",
+        "ping b -i soon",
+        "ping b -c 1000 -i 1",
+        "join",
+        "join TOKEN",
+        "status --interval 1s",
+        "token create --cluster A_B --cidr 10.0.0.0/8",
+        "clusterset init --no-passphrase --broker http://192.0.2.1",
+        "clusterset init --no-passphrase --broker https://192.0.2.1 --broker-pin short",
+        "clusterset init --broker-pin AAAA",
+    ] {
+        desk.run(line).ends(2);
+    }
+    assert!(!desk.path("clusterset").exists(), "a refused command left a folder");
+}
