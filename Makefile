@@ -49,5 +49,9 @@ $(TOOLS)/bin/cargo-deny:
 crds: ## write the generated CRDs into charts/crds
 	$(CARGO) run --locked -q -p sealane-api --bin crdgen -- charts/crds
 
+bench: setup build ## what a tunnel costs, against the bare link; how long plans take
+	@SEALANE_BIN=$(CURDIR)/$(BIN) $(BIN)/bench
+	$(CARGO) run --locked -q --release -p sealane-plan --example large
+
 clean: ## remove what was built here
 	$(CARGO) clean

@@ -262,3 +262,12 @@ fn is_function_line(body: &str) -> bool {
         && !body.ends_with(';')
         && !body.ends_with('}')
 }
+
+#[test]
+fn the_checks_of_size_see_what_they_are_to_see() {
+    let long = format!("    pub async fn long(a: u8) {{\n{}    }}\n", "        a;\n".repeat(80));
+    assert_eq!(functions_of(&long), [("long".to_owned(), 82)]);
+    assert_eq!(functions_of("fn declared();\n"), []);
+    assert!(!code_of("// SystemTime\nlet a = 1;").contains("SystemTime"));
+    assert!(!without_tests("a\n#[cfg(test)]\nmod tests {}").contains("mod tests"));
+}

@@ -15,7 +15,7 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use crate::admin::{Answer, Ask, Fault, Question, Refusal};
-use crate::join;
+use crate::join::{self, JoinError};
 use crate::pings::{self, Rhythm, Target};
 use crate::run::{Agent, unix_now};
 use crate::session::Session;
@@ -47,19 +47,18 @@ impl Agent {
 
     /// Joins, and takes up the membership at once.
     pub fn join(&mut self, request: &JoinRequest) -> Answer {
-        let refuse = |cause: String| {
-            Refusal::new(
-                Fault::Request,
-                "this host did not join",
-                cause,
-                "see `sealane join --help`",
-            )
+        let refuse = |fault, cause: String| {
+            Refusal::new(fault, "this host did not join", cause, "see `sealane join --help`")
+        };
+        let fault_of = |error: &JoinError| match error {
+            JoinError::Token(_) | JoinError::NoBroker => Fault::Request,
+            _ => Fault::State,
         };
         let joined: JoinDocument = join::join(&self.store, &self.config, &request.token)
-            .map_err(|error| refuse(error.to_string()))?;
+            .map_err(|error| refuse(fault_of(&error), error.to_string()))?;
         let now = sealane_api::time::UnixTime(unix_now());
         self.session = Session::resume(&self.store, &self.config, &self.ring, &self.events, now)
-            .map_err(|error| refuse(error.to_string()))?;
+            .map_err(|error| refuse(Fault::State, error.to_string()))?;
         self.mark_stale();
         document(&joined)
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use sealane_api::held::Held;
 use sealane_api::kinds::{self, AdvertisementSpec, ClusterSetSpec};
 use sealane_api::names::GatewayId;
-use sealane_api::reason::{Dropped, Rejected, Retry};
+use sealane_api::reason::{Dropped, Reason, Rejected, Retry};
 use sealane_api::receiver::{Offer, Receiver, Sweep, Verdict};
 use sealane_api::remote::{LocalFacts, RemoteGateway};
 use sealane_api::time::UnixTime;
@@ -245,6 +245,12 @@ impl Trust {
     fn take(&mut self, kind: Kind, object: Sighting, round: &mut Round<'_>) -> bool {
         let name = object.name;
         if kind == Kind::ClusterSet && name != CLUSTER_SET_NAME {
+            return false;
+        }
+        if let Some(size) = object.oversize {
+            let rejected = Reason::TooLarge.about(format!("spec of {size} bytes"));
+            self.offers.remove(&name);
+            self.refuse((kind, name), String::new(), rejected, round);
             return false;
         }
         let claimed = object.spec.get("member").and_then(|member| member.as_str());

@@ -4,7 +4,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use http::Uri;
+use http::{Request, Uri};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use kube::client::{Body, ClientBuilder, ConfigExt};
@@ -14,12 +15,16 @@ use sealane_api::clusterset::DEFAULT_NAMESPACE;
 use tower::BoxError;
 use zeroize::Zeroizing;
 
+use crate::answer;
 use crate::pin::{self, SpkiPin};
 
-/// How long to wait for a connection or an answer's head before the broker counts as away.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Watches stay open longer than this only because bookmarks arrive on them.
-const READ_TIMEOUT: Duration = Duration::from_secs(295);
+/// How long to wait for a TCP connection before the broker counts as away.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// A silent connection is asked this often whether the other end still knows it, so that a broker
+/// that died without a word and came back is noticed within seconds.
+const KEEPALIVE: Duration = Duration::from_secs(5);
+/// Unanswered questions until the connection counts as dead.
+const KEEPALIVE_RETRIES: u32 = 3;
 
 /// A bearer token; wiped when dropped, never printed.
 pub struct Credential(Zeroizing<String>);
@@ -113,64 +118,87 @@ impl BrokerAddress {
         let tls_error = |cause: String| AccessError::Tls { url: self.url.to_string(), cause };
         let mut config = Config::new(self.url.clone());
         config.default_namespace.clone_from(&self.namespace);
-        config.connect_timeout = Some(CONNECT_TIMEOUT);
-        config.read_timeout = Some(READ_TIMEOUT);
         config.auth_info.token = Some(credential.0.as_str().to_owned().into());
-        let client = if self.pins.is_empty() {
-            Client::try_from(config).map_err(|error| tls_error(error.to_string()))?
-        } else {
-            self.pinned(&config).map_err(|error| tls_error(error.to_string()))?
-        };
-        Ok(Broker {
-            client,
-            namespace: self.namespace.clone(),
-            url: self.url.to_string().trim_end_matches('/').to_owned(),
-        })
+        let https = self.connector(&config).map_err(|error| tls_error(error.to_string()))?;
+        let client =
+            bounded_client(&config, https).map_err(|error| tls_error(error.to_string()))?;
+        Ok(Broker { client, namespace: self.namespace.clone(), url: shown(&self.url) })
     }
 
-    fn pinned(&self, config: &Config) -> Result<Client, BoxError> {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        tcp.set_keepalive(Some(Duration::from_secs(15)));
-        let tls = pin::client_config(self.pins.clone())?;
-        let https = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
+    fn connector(&self, config: &Config) -> Result<HttpsConnector<HttpConnector>, BoxError> {
+        if self.pins.is_empty() {
+            return Ok(config.rustls_https_connector_with_connector(tcp())?);
+        }
+        Ok(hyper_rustls::HttpsConnectorBuilder::new()
+            .with_tls_config(pin::client_config(self.pins.clone())?)
             .https_only()
             .enable_http1()
-            .wrap_connector(tcp);
-        let http: hyper_util::client::legacy::Client<_, Body> =
-            hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(https);
-        let service = tower::ServiceBuilder::new()
-            .layer(config.base_uri_layer())
-            .option_layer(config.auth_layer()?)
-            .map_err(BoxError::from)
-            .service(http);
-        Ok(ClientBuilder::new(service, self.namespace.clone()).build())
+            .wrap_connector(tcp()))
     }
 }
 
-/// Makes a client from a kubeconfig file, as an administrator has it.
+/// Makes a client from a kubeconfig file, as an administrator has it. The namespace is that of the
+/// context, or [`DEFAULT_NAMESPACE`].
 ///
 /// # Errors
-/// [`AccessError::Kubeconfig`] when the file or the context cannot be used.
+/// [`AccessError::Kubeconfig`] when the file or the context cannot be used, or a proxy is set.
 pub async fn from_kubeconfig(path: &Path, context: Option<&str>) -> Result<Broker, AccessError> {
-    let shown = path.display().to_string();
-    let bad = |cause: String| AccessError::Kubeconfig { path: shown.clone(), cause };
+    let place = path.display().to_string();
+    let bad = |cause: String| AccessError::Kubeconfig { path: place.clone(), cause };
     let file = Kubeconfig::read_from(path).map_err(|error| bad(error.to_string()))?;
+    let name = context.or(file.current_context.as_deref()).unwrap_or_default();
+    let named = file.contexts.iter().find(|one| one.name == name);
+    let namespace = named
+        .and_then(|one| one.context.as_ref()?.namespace.clone())
+        .unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
     let options =
         KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
     let mut config = Config::from_custom_kubeconfig(file, &options)
         .await
         .map_err(|error| bad(error.to_string()))?;
-    config.connect_timeout = Some(CONNECT_TIMEOUT);
-    if config.default_namespace == "default" {
-        DEFAULT_NAMESPACE.clone_into(&mut config.default_namespace);
+    if let Some(proxy) = &config.proxy_url {
+        return Err(bad(format!("proxy {proxy} is set, and proxies are not supported")));
     }
-    let namespace = config.default_namespace.clone();
-    let url = config.cluster_url.to_string().trim_end_matches('/').to_owned();
-    let client = Client::try_from(config).map_err(|error| bad(error.to_string()))?;
+    config.default_namespace.clone_from(&namespace);
+    let url = shown(&config.cluster_url);
+    let https = config
+        .rustls_https_connector_with_connector(tcp())
+        .map_err(|error| bad(error.to_string()))?;
+    let client = bounded_client(&config, https).map_err(|error| bad(error.to_string()))?;
     Ok(Broker { client, namespace, url })
+}
+
+/// The layers that kube itself would use, less its retries (callers know better when to try again,
+/// and a broker could stretch them without end), plus bounds on answers.
+fn bounded_client(
+    config: &Config,
+    https: HttpsConnector<HttpConnector>,
+) -> Result<Client, BoxError> {
+    let http: answer::Http =
+        hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(https);
+    let service = tower::ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
+        .service(tower::service_fn(move |request: Request<Body>| {
+            answer::bounded(http.clone(), request)
+        }));
+    Ok(ClientBuilder::new(service, config.default_namespace.clone()).build())
+}
+
+fn tcp() -> HttpConnector {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    tcp.set_keepalive(Some(KEEPALIVE));
+    tcp.set_keepalive_interval(Some(KEEPALIVE));
+    tcp.set_keepalive_retries(Some(KEEPALIVE_RETRIES));
+    tcp
+}
+
+fn shown(url: &Uri) -> String {
+    url.to_string().trim_end_matches('/').to_owned()
 }
 
 fn is_label(text: &str) -> bool {

@@ -1,10 +1,10 @@
 //! Owns members' accounts on a broker: a ServiceAccount per member and its bearer token, the same
 //! calls on a real API server and on `sealane-broker`. Needs an administrator's client.
 
-use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Api;
-use kube::api::{ObjectMeta, PostParams};
+use serde::Deserialize;
+use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use crate::access::Broker;
@@ -12,7 +12,7 @@ use crate::mirror::root_cause;
 
 /// Why a member has no account.
 #[derive(Debug, thiserror::Error)]
-#[error("account {account} on broker {url}: {cause}; an administrator's kubeconfig is needed")]
+#[error("account {account} on broker {url}: {cause}")]
 pub struct AccountError {
     /// ServiceAccount name.
     pub account: String,
@@ -42,28 +42,49 @@ pub async fn issue(
     let refuse =
         |cause: String| AccountError { account: account.clone(), url: broker.url.clone(), cause };
     let api: Api<ServiceAccount> = Api::namespaced(broker.client.clone(), &broker.namespace);
-    let wanted = ServiceAccount {
-        metadata: ObjectMeta { name: Some(account.clone()), ..ObjectMeta::default() },
-        ..ServiceAccount::default()
+    let ask = async |path: &str, body: Value| {
+        let request = http::Request::post(path)
+            .header(http::header::CONTENT_TYPE, "application/json")
+            .body(body.to_string().into_bytes())
+            .map_err(kube::Error::HttpError)?;
+        // As text: kube would log the whole of an answer that it cannot parse, token and all.
+        broker.client.request_text(request).await.map(Zeroizing::new)
     };
-    match api.create(&PostParams::default(), &wanted).await {
+    let wanted = json!({
+        "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": account },
+    });
+    match ask(api.resource_url(), wanted).await {
         Err(kube::Error::Api(status)) if status.code == 409 => {}
-        other => drop(other.map_err(|error| refuse(root_cause(&error)))?),
+        other => drop(other.map_err(|error| refuse(advice(&error)))?),
     }
-    let request = TokenRequest {
-        spec: TokenRequestSpec {
-            expiration_seconds: Some(lifetime_seconds),
-            ..TokenRequestSpec::default()
-        },
-        ..TokenRequest::default()
-    };
-    let answer = api
-        .create_token_request(&account, &PostParams::default(), &request)
+    let request = json!({
+        "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+        "spec": { "expirationSeconds": lifetime_seconds },
+    });
+    let text = ask(&format!("{}/{account}/token", api.resource_url()), request)
         .await
-        .map_err(|error| refuse(root_cause(&error)))?;
-    let token = answer.status.map(|status| status.token).unwrap_or_default();
-    if token.is_empty() {
-        return Err(refuse("the broker sent no token".to_owned()));
+        .map_err(|error| refuse(advice(&error)))?;
+    let answer: Answer =
+        serde_json::from_str(&text).map_err(|_| refuse("the broker sent no token".to_owned()))?;
+    Ok(Zeroizing::new(answer.status.token))
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    status: Issued,
+}
+
+#[derive(Deserialize)]
+struct Issued {
+    token: String,
+}
+
+fn advice(error: &kube::Error) -> String {
+    let cause = root_cause(error);
+    match error {
+        kube::Error::Api(status) if matches!(status.code, 401 | 403) => {
+            format!("{cause}; use the kubeconfig of an administrator")
+        }
+        _ => cause,
     }
-    Ok(Zeroizing::new(token))
 }

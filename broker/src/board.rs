@@ -1,6 +1,6 @@
 //! Owns what was seen on a broker, unjudged. Nothing here is trusted: `sealane-api` verifies it.
 
-use kube::api::{ApiResource, DynamicObject};
+use kube::api::ApiResource;
 use serde_json::Value;
 
 /// API group of all our kinds.
@@ -42,15 +42,10 @@ impl Kind {
 pub struct Sighting {
     /// `metadata.name`.
     pub name: String,
-    /// `spec`, whatever it is; `Null` when the object has none.
+    /// `spec`, whatever it is; `Null` when the object has none or it is [oversize](Self::oversize).
     pub spec: Value,
-}
-
-impl From<DynamicObject> for Sighting {
-    fn from(mut object: DynamicObject) -> Self {
-        let spec = object.data.get_mut("spec").map(Value::take).unwrap_or(Value::Null);
-        Self { name: object.metadata.name.unwrap_or_default(), spec }
-    }
+    /// Bytes of a `spec` that no honest writer sends; it was not kept. Refuse it as `TooLarge`.
+    pub oversize: Option<usize>,
 }
 
 /// What happened on the broker, in order.

@@ -3,7 +3,10 @@
 
 pub mod access;
 pub mod pin;
+mod answer;
 pub mod board;
+mod wire;
+mod feed;
 pub mod mirror;
 pub mod publish;
 pub mod account;

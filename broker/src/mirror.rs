@@ -1,99 +1,83 @@
-//! Owns the standing watch of a broker: list, watch, relist on 410, back-off with jitter, next
-//! address when one is away. Judges nothing and keeps nothing but its place.
+//! Owns the standing watch of a broker: which address, when to try again, and in what order things
+//! are told. Judges nothing; `feed` owns lists and watches.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use futures::{Stream, StreamExt, TryStreamExt};
-use kube::Api;
-use kube::api::DynamicObject;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::utils::Backoff;
-use kube::runtime::watcher::{self, Event, watcher};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::Sender;
+use tokio::time::Instant;
 
 use crate::access::Broker;
-use crate::board::{BoardEvent, Kind, Sighting};
+use crate::board::{BoardEvent, Kind};
+use crate::feed::{End, Feed, Stop};
 
-/// Errors in a row on one address before the next address is tried.
-const PATIENCE: u32 = 2;
-/// Objects asked for at once; a page of the largest advertisements stays below 4 MB.
-const PAGE: u32 = 100;
 /// First wait after an error.
 const SHORTEST_WAIT: Duration = Duration::from_millis(250);
-/// Longest wait between tries: a broker that comes back is found within this.
-const LONGEST_WAIT: Duration = Duration::from_secs(8);
-/// The server ends a watch after this long; shorter than the read time-out of the client.
-const WATCH_SECONDS: u32 = 240;
+/// Longest wait between tries: with the time to connect, what it takes at most to find a broker
+/// that came back.
+const LONGEST_WAIT: Duration = Duration::from_secs(4);
+/// A connection that lasted this long is no reason to wait longer than at first.
+const STEADY: Duration = Duration::from_secs(10);
 
-/// Follows the broker for ever and tells what it sees; ends when nobody listens any more.
+/// Follows the broker for ever and tells what it sees; ends when nobody listens any more, or when
+/// there is no address.
 ///
-/// `brokers` are addresses of the same broker, tried in order, round and round.
-pub async fn follow(brokers: Vec<Broker>, events: mpsc::Sender<BoardEvent>) {
-    let mut turn = 0;
-    while let Some(broker) = brokers.get(turn % brokers.len().max(1)) {
-        if follow_one(broker, &events, brokers.len() > 1).await.is_err() {
-            return;
-        }
-        turn += 1;
+/// `brokers` are addresses of the same broker. One is kept as long as it answers; else the next is
+/// tried at once, round and round, with a wait after each round. Whenever it was away, everything is
+/// listed again: first the ClusterSet, then the Advertisements.
+pub async fn follow(brokers: Vec<Broker>, events: Sender<BoardEvent>) {
+    tokio::select! {
+        () = events.closed() => {}
+        () = rounds(&brokers, &events) => {}
     }
 }
 
-/// Nobody listens any more.
-struct Unheard;
-
-async fn follow_one(
-    broker: &Broker,
-    events: &mpsc::Sender<BoardEvent>,
-    has_alternative: bool,
-) -> Result<(), Unheard> {
-    let mut streams = futures::stream::select(
-        kind_events(broker, Kind::ClusterSet).boxed(),
-        kind_events(broker, Kind::Advertisement).boxed(),
-    );
-    let mut listing = BTreeMap::new();
-    let mut errors = 0;
-    let mut reachable = false;
-    while let Some((kind, step)) = streams.next().await {
-        let told = match step {
-            Ok(event) => {
-                errors = 0;
-                if !std::mem::replace(&mut reachable, true) {
-                    tell(events, BoardEvent::Reachable(broker.url.clone())).await?;
-                }
-                digest(kind, event, &mut listing)
-            }
-            Err(cause) => {
-                errors += 1;
-                reachable = false;
-                Some(BoardEvent::Unreachable { url: broker.url.clone(), cause })
-            }
-        };
-        if let Some(event) = told {
-            tell(events, event).await?;
+async fn rounds(brokers: &[Broker], events: &Sender<BoardEvent>) {
+    let mut back_off = BackOff::default();
+    let mut failures = 0;
+    for broker in brokers.iter().cycle() {
+        let mut since = None;
+        let Err(Stop::Away(cause)) = attend(broker, events, &mut since).await else { return };
+        let away = BoardEvent::Unreachable { url: broker.url.clone(), cause };
+        if events.send(away).await.is_err() {
+            return;
         }
-        if has_alternative && errors >= PATIENCE {
-            return Ok(());
+        if since.is_some_and(|since: Instant| since.elapsed() >= STEADY) {
+            (back_off, failures) = (BackOff::default(), 0);
+        }
+        failures += 1;
+        if failures % brokers.len() == 0 {
+            tokio::time::sleep(back_off.wait()).await;
         }
     }
+}
+
+/// Stays with one address until it fails; `since` is when its first list had come.
+async fn attend(
+    broker: &Broker,
+    events: &Sender<BoardEvent>,
+    since: &mut Option<Instant>,
+) -> Result<(), Stop> {
+    let mut cluster_sets = Feed::new(broker, Kind::ClusterSet);
+    let mut advertisements = Feed::new(broker, Kind::Advertisement);
+    let listed = cluster_sets.list().await?;
+    *since = Some(Instant::now());
+    tell(events, BoardEvent::Reachable(broker.url.clone())).await?;
+    tell(events, listed).await?;
+    tell(events, advertisements.list().await?).await?;
+    tokio::try_join!(attend_one(cluster_sets, events), attend_one(advertisements, events))?;
     Ok(())
 }
 
-async fn tell(events: &mpsc::Sender<BoardEvent>, event: BoardEvent) -> Result<(), Unheard> {
-    events.send(event).await.map_err(|_| Unheard)
+async fn attend_one(mut feed: Feed<'_>, events: &Sender<BoardEvent>) -> Result<(), Stop> {
+    loop {
+        if feed.watch(events).await? == End::Forgotten {
+            tell(events, feed.list().await?).await?;
+        }
+    }
 }
 
-fn kind_events(
-    broker: &Broker,
-    kind: Kind,
-) -> impl Stream<Item = (Kind, Result<Event<DynamicObject>, String>)> + Send + use<> {
-    let api: Api<DynamicObject> =
-        Api::namespaced_with(broker.client.clone(), &broker.namespace, &kind.resource());
-    let config = watcher::Config::default().page_size(PAGE).timeout(WATCH_SECONDS);
-    watcher(api, config)
-        .backoff(BackOff::default())
-        .map_err(|error| root_cause(&error))
-        .map(move |step| (kind, step))
+async fn tell(events: &Sender<BoardEvent>, event: BoardEvent) -> Result<(), Stop> {
+    events.send(event).await.map_err(|_| Stop::Unheard)
 }
 
 /// Waits between tries: doubling from [`SHORTEST_WAIT`] to [`LONGEST_WAIT`], each drawn from the
@@ -103,46 +87,18 @@ struct BackOff {
     tries: u32,
 }
 
-impl Iterator for BackOff {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
+impl BackOff {
+    fn wait(&mut self) -> Duration {
         let span = SHORTEST_WAIT.saturating_mul(1 << self.tries.min(10)).min(LONGEST_WAIT);
-        self.tries += 1;
-        Some(span.mul_f64(rand::random_range(0.5..=1.0)))
+        self.tries = self.tries.saturating_add(1);
+        span.mul_f64(rand::random_range(0.5..=1.0))
     }
 }
 
-impl Backoff for BackOff {
-    fn reset(&mut self) {
-        self.tries = 0;
-    }
-}
+/// Longest text of an error: parts of it may be the broker's words.
+const CAUSE_CHARACTERS: usize = 600;
 
-/// Turns watcher steps into board events; a list is told once it is whole.
-fn digest(
-    kind: Kind,
-    event: Event<DynamicObject>,
-    listing: &mut BTreeMap<Kind, Vec<Sighting>>,
-) -> Option<BoardEvent> {
-    match event {
-        Event::Init => {
-            listing.insert(kind, Vec::new());
-            None
-        }
-        Event::InitApply(object) => {
-            listing.entry(kind).or_default().push(object.into());
-            None
-        }
-        Event::InitDone => {
-            Some(BoardEvent::Listed(kind, listing.remove(&kind).unwrap_or_default()))
-        }
-        Event::Apply(object) => Some(BoardEvent::Written(kind, object.into())),
-        Event::Delete(object) => Some(BoardEvent::Gone(kind, Sighting::from(object).name)),
-    }
-}
-
-/// Returns the whole chain of an error on one line: the last link is what helps.
+/// Returns the whole chain of an error on one line, fit for a terminal: the last link is what helps.
 pub fn root_cause(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
@@ -154,5 +110,29 @@ pub fn root_cause(error: &dyn std::error::Error) -> String {
         }
         next = cause.source();
     }
-    text
+    text.chars().filter(|one| !one.is_control()).take(CAUSE_CHARACTERS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_are_drawn_apart_and_never_exceed_four_seconds() {
+        let spans = [250, 500, 1_000, 2_000, 4_000, 4_000, 4_000];
+        let mut first = Vec::new();
+        for _ in 0..50 {
+            let mut back_off = BackOff::default();
+            for span in spans.map(Duration::from_millis) {
+                let wait = back_off.wait();
+                assert!(wait >= span / 2 && wait <= span, "{wait:?} of {span:?}");
+                first.push(wait);
+            }
+        }
+        first.sort();
+        first.dedup();
+        assert!(first.len() > 100, "only {} different waits", first.len());
+        let mut long = BackOff { tries: u32::MAX };
+        assert!(long.wait() <= LONGEST_WAIT);
+    }
 }

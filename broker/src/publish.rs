@@ -2,7 +2,9 @@
 //! `spec` that it is given unless the broker has it already.
 
 use kube::Api;
-use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::api::{DynamicObject, GetParams, Patch, PatchParams};
+use kube::core::Request;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::access::Broker;
@@ -45,9 +47,7 @@ pub async fn publish(
     name: &str,
     spec: &Value,
 ) -> Result<(), PublishError> {
-    let api = api_of(broker, kind);
-    let held = api.get_opt(name).await.map_err(|error| refused(broker, name, &error))?;
-    if held.is_some_and(|object| object.data.get("spec") == Some(spec)) {
+    if read(broker, kind, name).await?.as_ref() == Some(spec) {
         return Ok(());
     }
     let object = json!({
@@ -57,9 +57,8 @@ pub async fn publish(
         "spec": spec,
     });
     let how = PatchParams::apply(FIELD_MANAGER).force();
-    api.patch(name, &how, &Patch::Apply(&object))
-        .await
-        .map_err(|error| refused(broker, name, &error))?;
+    let request = endpoint(broker, kind).patch(name, &how, &Patch::Apply(&object));
+    ask(broker, request).await.map_err(|error| refused(broker, name, &error))?;
     Ok(())
 }
 
@@ -68,13 +67,33 @@ pub async fn publish(
 /// # Errors
 /// [`PublishError`] when the broker could not be asked or refused.
 pub async fn read(broker: &Broker, kind: Kind, name: &str) -> Result<Option<Value>, PublishError> {
-    let found =
-        api_of(broker, kind).get_opt(name).await.map_err(|error| refused(broker, name, &error))?;
-    Ok(found.map(|object| crate::board::Sighting::from(object).spec))
+    #[derive(Deserialize)]
+    struct Object {
+        #[serde(default)]
+        spec: Value,
+    }
+    let request = endpoint(broker, kind).get(name, &GetParams::default());
+    let object = match ask(broker, request).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(None),
+        text => text.and_then(|text| {
+            serde_json::from_str::<Object>(&text).map_err(kube::Error::SerdeError)
+        }),
+    };
+    object.map(|object| Some(object.spec)).map_err(|error| refused(broker, name, &error))
 }
 
-fn api_of(broker: &Broker, kind: Kind) -> Api<DynamicObject> {
-    Api::namespaced_with(broker.client.clone(), &broker.namespace, &kind.resource())
+fn endpoint(broker: &Broker, kind: Kind) -> Request {
+    let Broker { client, namespace, .. } = broker;
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind.resource());
+    Request::new(api.resource_url())
+}
+
+/// Answers are read as text: kube would log the whole of one that it cannot parse.
+async fn ask(
+    broker: &Broker,
+    request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+) -> kube::Result<String> {
+    broker.client.request_text(request.map_err(kube::Error::BuildRequest)?).await
 }
 
 fn refused(broker: &Broker, name: &str, error: &kube::Error) -> PublishError {
@@ -82,6 +101,7 @@ fn refused(broker: &Broker, name: &str, error: &kube::Error) -> PublishError {
         kube::Error::Api(status) if matches!(status.code, 400 | 401 | 403 | 413 | 422) => {
             Retry::OnChange
         }
+        kube::Error::BuildRequest(_) => Retry::OnChange,
         _ => Retry::Soon,
     };
     PublishError { name: name.to_owned(), url: broker.url.clone(), cause: root_cause(error), retry }

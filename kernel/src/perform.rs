@@ -16,7 +16,7 @@ use crate::keyring::Keyring;
 use crate::netlink::channel::Write;
 use crate::netlink::links::{self, Driver, LinkTable};
 use crate::netlink::refusal::Refusal;
-use crate::netlink::{addresses, neighbours, routes, rules};
+use crate::netlink::{addresses, neighbours, own_links, routes, rules};
 use crate::outcome::{Fault, Outcome};
 use crate::sysctl::Restored;
 use crate::wireguard::WireguardError;
@@ -57,7 +57,7 @@ impl<'a> Performer<'a> {
             Change::RestoreSysctl(key) => self.restore(key),
             Change::AddLink(name, link) => self.add_link(name, link),
             Change::SetLink(name, link) => {
-                links::set(&mut self.host.channel, name, link).map_err(Fault::from)
+                own_links::set(&mut self.host.channel, name, link).map_err(Fault::from)
             }
             Change::DeleteLink(name) => self.delete_link(name),
             Change::SetDevice(name, device) => self.set_device(name, device),
@@ -114,13 +114,13 @@ impl<'a> Performer<'a> {
     fn add_link(&mut self, name: &LinkName, link: &Link) -> Result<(), Fault> {
         let channel = &mut self.host.channel;
         if link.kind != LinkKind::WireGuard(Backend::Userspace) {
-            return Ok(links::add(channel, name, link)?);
+            return Ok(own_links::add(channel, name, link)?);
         }
         let present = LinkTable::read(channel)?.named(name).cloned();
         let tunnels = self.host.devices.tunnels();
         match &present {
             Some(present) if !present.ours => {
-                links::refuse_foreign(present)?;
+                own_links::refuse_foreign(present)?;
                 if !tunnels.may_stand_behind(name) {
                     return Err(links::not_ours(name).into());
                 }
@@ -131,7 +131,7 @@ impl<'a> Performer<'a> {
         if present.is_none_or(|present| !present.ours) && !self.is_own_tunnel(name)? {
             return Err(links::not_ours(name).into());
         }
-        Ok(links::take_over_tun(&mut self.host.channel, name, link)?)
+        Ok(own_links::take_over_tun(&mut self.host.channel, name, link)?)
     }
 
     /// A tunnel that nobody marked yet is fresh, or one of ours that lost its mark; another hand's
@@ -147,7 +147,7 @@ impl<'a> Performer<'a> {
         if seen.is_some_and(|link| link.ours && matches!(link.driver, Driver::Tun)) {
             self.host.devices.tunnels().stop(name)?;
         }
-        Ok(links::delete(&mut self.host.channel, name)?)
+        Ok(own_links::delete(&mut self.host.channel, name)?)
     }
 
     fn put_routes(&mut self, run: &[Change]) {

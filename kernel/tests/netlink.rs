@@ -5,7 +5,7 @@
 mod namespace;
 
 use sealane_kernel::netlink::channel::Channel;
-use sealane_kernel::netlink::links;
+use sealane_kernel::netlink::own_links;
 use sealane_kernel::outcome::Retry;
 use sealane_state::facts::RouteQuestion;
 use sealane_state::host::HostState;
@@ -249,7 +249,7 @@ fn a_tun_device_of_a_tunnel_is_marked_when_it_appears() {
     let lane = Link { kind: LinkKind::WireGuard(Backend::Userspace), mtu: 1420, up: true };
     let name = "sealane0".parse().unwrap();
     let mut channel = Channel::open().unwrap();
-    links::take_over_tun(&mut channel, &name, &lane).unwrap();
+    own_links::take_over_tun(&mut channel, &name, &lane).unwrap();
     assert_eq!(host.observe().ours.links, [(name, lane)].into());
     assert!(!sh("ip -6 addr show sealane0").contains("fe80"), "the kernel made an address");
 }

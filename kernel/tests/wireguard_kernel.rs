@@ -19,7 +19,7 @@ use crate::fixtures::{Keys, device_with, full_peer, key_of, link, net, peer_with
 #[test]
 #[ignore = "needs a kernel with WireGuard"]
 fn a_kernel_device_reads_back_as_it_was_written() {
-    let devices = fresh_device();
+    let mut devices = fresh_device();
     let mut peer = full_peer();
     peer.accepted_sources.clear();
     let wanted = device_with(&[peer, peer_with(&["0.0.0.0/0", "::/0"])]);

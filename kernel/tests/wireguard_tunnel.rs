@@ -31,7 +31,7 @@ use crate::fixtures::{Keys, device_with, full_peer, key_of, link, net, peer_with
 
 #[test]
 fn a_tunnel_is_started_configured_read_back_and_leaves_no_trace() {
-    let host = Host::with_tunnel();
+    let mut host = Host::with_tunnel();
     assert!(host.devices.backends().contains(&Backend::Userspace));
     assert!(link_shown().contains("mtu 1380"), "{}", link_shown());
     let wanted = device_with(&[full_peer(), peer_with(&["0.0.0.0/0", "::/0"])]);

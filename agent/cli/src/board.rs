@@ -4,6 +4,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::Api;
+use kube::api::{DeleteParams, DynamicObject, ListParams};
 use sealane_api::certificate::{self, EnrolmentPayload};
 use sealane_api::clusterset::ClusterSet;
 use sealane_api::keys::VerifyKey;
@@ -116,6 +119,21 @@ impl Board {
             .map_err(|error| away(error.to_string()))
     }
 
+    /// Removes the member's account, and with it every credential that was given for it.
+    pub async fn close_account(&self, member: &ClusterId) -> Result<(), Failure> {
+        let accounts: Api<ServiceAccount> =
+            Api::namespaced(self.broker.client.clone(), &self.broker.namespace);
+        let name = account::account_of(member.as_str());
+        match accounts.delete(&name, &DeleteParams::default()).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(error) => {
+                let cause = format!("account {name} on broker {}: {error}", self.broker.url);
+                Err(away(cause).next("delete the ServiceAccount, its credential still works"))
+            }
+            Ok(_) => Ok(()),
+        }
+    }
+
     /// Returns the identity keys that enrolled for a member under the join key on the list.
     pub async fn enrolled(
         &self,
@@ -142,12 +160,9 @@ impl Board {
 
     async fn advertisements(&self) -> Result<Vec<AdvertisementSpec>, Failure> {
         let resource = Kind::Advertisement.resource();
-        let api: kube::Api<kube::api::DynamicObject> = kube::Api::namespaced_with(
-            self.broker.client.clone(),
-            &self.broker.namespace,
-            &resource,
-        );
-        let mut params = kube::api::ListParams::default().limit(500);
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.broker.client.clone(), &self.broker.namespace, &resource);
+        let mut params = ListParams::default().limit(500);
         let mut found = Vec::new();
         loop {
             let page = api.list(&params).await.map_err(|error| away(error.to_string()))?;

@@ -6,10 +6,10 @@ use sealane_api::cidr::Cidr;
 use sealane_api::clusterset::{ClusterSet, MemberEntry};
 use sealane_api::names::ClusterId;
 
-use crate::board::BoardArgs;
+use crate::board::{Board, BoardArgs};
 use crate::clock;
 use crate::clusterset::folder::{FolderArgs, unknown_member};
-use crate::clusterset::manifest::ManifestError;
+use crate::clusterset::manifest::{Manifest, ManifestError};
 use crate::clusterset::passphrase::PassphraseArgs;
 use crate::clusterset::show::{self, ListDocument};
 use crate::clusterset::sign;
@@ -51,11 +51,15 @@ pub struct UpdateArgs {
     signing: SigningArgs,
 }
 
+const REMOVE_EXAMPLE: &str = "\
+Example:
+  sealane member remove --cluster edge-1 --kubeconfig admin.kubeconfig
+
+With --kubeconfig its account on the broker goes as well, and every credential with it.";
+
 /// `sealane member remove`.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  sealane member remove --cluster edge-1 --kubeconfig admin.kubeconfig"
-)]
+#[command(after_help = REMOVE_EXAMPLE)]
 pub struct RemoveArgs {
     /// The member.
     #[arg(long, value_name = "NAME")]
@@ -131,26 +135,33 @@ async fn update(args: &UpdateArgs) -> Result<Exit, Failure> {
         return Err(Failure::new(Exit::Usage, "nothing to change", "no grant was given")
             .next("give --cidr, --namespace-grant or --gateways"));
     }
-    edit(&args.signing, &args.cluster, |list| {
+    let (next, board) = edit(&args.signing, &args.cluster, |list| {
         if let Some(entry) = list.members.get_mut(&args.cluster) {
             args.grant.grant(entry);
         }
     })
-    .await
+    .await?;
+    sign::publish(board.as_ref(), &next).await
 }
 
 async fn remove(args: &RemoveArgs) -> Result<Exit, Failure> {
-    edit(&args.signing, &args.cluster, |list| {
+    let (next, board) = edit(&args.signing, &args.cluster, |list| {
         list.members.remove(&args.cluster);
     })
-    .await
+    .await?;
+    let exit = sign::publish(board.as_ref(), &next).await?;
+    if let Some(board) = &board {
+        board.close_account(&args.cluster).await?;
+    }
+    Ok(exit)
 }
 
+/// Signs and keeps the next version; returns it, and the broker to bring it to.
 async fn edit(
     signing: &SigningArgs,
     member: &ClusterId,
     change: impl FnOnce(&mut ClusterSet),
-) -> Result<Exit, Failure> {
+) -> Result<(Manifest, Option<Board>), Failure> {
     let folder = signing.folder.open()?;
     let manifest = folder.manifest()?;
     if !manifest.list.members.contains_key(member) {
@@ -163,5 +174,5 @@ async fn edit(
     let root = folder.root(&signing.passphrase)?;
     let next = manifest.next(&root, clock::now(), change).map_err(ManifestError::from)?;
     folder.keep(&next)?;
-    sign::publish(board.as_ref(), &next).await
+    Ok((next, board))
 }

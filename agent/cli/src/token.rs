@@ -13,7 +13,7 @@ use crate::failure::{Exit, Failure};
 #[derive(Debug, Subcommand)]
 pub enum TokenCommand {
     /// Put a member on the list and print the token it joins with.
-    Create(create::CreateArgs),
+    Create(Box<create::CreateArgs>),
     /// Show what a token says, without its secrets.
     Inspect(inspect::InspectArgs),
 }

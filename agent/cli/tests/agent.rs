@@ -26,6 +26,28 @@ fn status_ends_with_zero_when_all_is_well_and_with_one_when_not() {
 }
 
 #[test]
+fn a_watched_status_is_shown_again_and_survives_an_agent_that_says_no() {
+    use std::io::{BufRead as _, BufReader};
+    let agent = FakeAgent::with([(admin::STATUS, documents::good_status())]);
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_sealane"))
+        .args(["status", "--watch", "--interval", "1s", "--socket"])
+        .arg(agent.socket())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let looks = lines.filter(|line| line.starts_with("cluster-b  up")).take(2).count();
+    assert_eq!((looks, agent.asked().len()), (2, 2));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let silent = std::process::Command::new("timeout")
+        .args(["2", env!("CARGO_BIN_EXE_sealane"), "status", "--watch", "--socket", "nobody.sock"])
+        .output()
+        .unwrap();
+    assert_eq!(silent.status.code(), Some(124), "it gave up on an agent that is away");
+}
+
+#[test]
 fn each_single_fault_makes_status_end_with_one() {
     let faults: [(&str, Value); 6] = [
         ("/member", Value::Null),

@@ -170,11 +170,13 @@ fn method_name(method: &Method) -> &'static str {
     }
 }
 
-/// Old clients ask for protobuf alone; the empty message is the empty document.
+/// Old clients ask for protobuf alone; the empty message is the empty document. They ask by a name
+/// with an `@`, which their own parser of content types refuses in an answer.
 async fn openapi_v2(headers: HeaderMap) -> Response {
-    const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    const ASKED: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    if accept.is_some_and(|accept| accept.starts_with(PROTOBUF)) {
+    if accept.is_some_and(|accept| accept.starts_with(ASKED)) {
         return ([(header::CONTENT_TYPE, PROTOBUF)], Body::empty()).into_response();
     }
     Json(discovery::openapi_v2()).into_response()

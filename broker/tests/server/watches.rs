@@ -204,9 +204,11 @@ async fn a_reader_that_stops_reading_is_cut_off_and_others_are_not() {
     });
     let bulk = "x".repeat(14_000);
     let cut = || async {
-        for at in 0..20 {
-            write(&admin, "gw", &format!("{bulk}{at}")).await;
-        }
+        let writes = (0..64).map(|at| {
+            let (admin, bulk) = (&admin, &bulk);
+            async move { write(admin, &format!("gw{}", at % 16), &format!("{bulk}{at}")).await }
+        });
+        futures::stream::iter(writes).buffer_unordered(16).count().await;
         let request = http::Request::get("/metrics").body(Vec::new()).unwrap();
         let metrics = admin.request_text(request).await.unwrap();
         metrics.contains("sealane_broker_stalled_watches_total 1\n")

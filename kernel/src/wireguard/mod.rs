@@ -10,6 +10,7 @@ mod uapi_text;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::time::{Duration, Instant};
 
 use ipnetwork::IpNetwork;
 use sealane_state::facts::PeerFacts;
@@ -23,6 +24,10 @@ use crate::wireguard::genetlink::KernelDevices;
 use crate::wireguard::process::Tunnels;
 use crate::wireguard::uapi::Sockets;
 
+/// Where there is no module to load, each question has the kernel run `modprobe` for nothing, which
+/// takes longer than the rest of a look at the host.
+const ASK_KERNEL_EVERY: Duration = Duration::from_secs(60);
+
 /// What a device says of itself: its configuration, and facts of each peer.
 pub type Reading = (Device, BTreeMap<PublicKey, PeerFacts>);
 
@@ -33,6 +38,8 @@ pub type Reading = (Device, BTreeMap<PublicKey, PeerFacts>);
 pub struct Devices {
     sockets: Sockets,
     kernel: KernelDevices,
+    /// When the kernel last said that it has no WireGuard.
+    kernel_refused: Option<Instant>,
     tunnels: Tunnels,
 }
 
@@ -131,7 +138,8 @@ trait Control {
 impl Devices {
     /// Makes the devices of this host known; `tunnels` says how userspace ones are run.
     pub fn new(tunnels: Tunnels) -> Self {
-        Self { sockets: tunnels.sockets().clone(), kernel: KernelDevices, tunnels }
+        let sockets = tunnels.sockets().clone();
+        Self { sockets, kernel: KernelDevices, kernel_refused: None, tunnels }
     }
 
     /// Returns the processes behind userspace devices, to start and stop them.
@@ -139,10 +147,14 @@ impl Devices {
         &self.tunnels
     }
 
-    /// Returns the backends that this host can run now; asking may load the kernel's module.
-    pub fn backends(&self) -> BTreeSet<Backend> {
+    /// Returns the backends that this host can run now; asking may load the kernel's module. A
+    /// kernel without WireGuard is asked once a minute.
+    pub fn backends(&mut self) -> BTreeSet<Backend> {
         let mut backends = BTreeSet::new();
-        if self.kernel.available() {
+        if self.kernel_refused.is_none_or(|refused| refused.elapsed() > ASK_KERNEL_EVERY) {
+            self.kernel_refused = (!self.kernel.available()).then(Instant::now);
+        }
+        if self.kernel_refused.is_none() {
             backends.insert(Backend::Kernel);
         }
         if self.tunnels.available() {

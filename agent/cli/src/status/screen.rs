@@ -32,7 +32,11 @@ fn head(status: &StatusDocument, now: UnixTime, palette: Palette) -> String {
             .tone(1, Tone::Bad),
     };
     let roles: Vec<&str> = status.roles.iter().map(|role| role_word(*role)).collect();
-    table.row(["node".to_owned(), format!("{} ({})", status.node, roles.join(", "))]);
+    let node = match roles.as_slice() {
+        [] => status.node.clone(),
+        roles => format!("{} ({})", status.node, roles.join(", ")),
+    };
+    table.row(["node".to_owned(), node]);
     if let Some(networks) = Some(all(&status.networks)).filter(|text| !text.is_empty()) {
         table.row(["networks".to_owned(), networks]);
     }

@@ -44,7 +44,8 @@ pub struct CreateArgs {
     /// How long the token can be used to join, at most 90d.
     #[arg(long, value_name = "LENGTH", default_value = "7d")]
     valid_for: Length,
-    /// The member is on the list already: forget its identity and let it enrol a new one.
+    /// The member is on the list already: forget its identity and its broker credentials, and let it
+    /// enrol anew.
     #[arg(long)]
     rekey: bool,
     /// Life of the broker credential in the token; the broker may shorten it.
@@ -128,6 +129,10 @@ async fn credential(
     board: Option<&Board>,
 ) -> Result<Zeroizing<String>, Failure> {
     if let Some(board) = board {
+        if args.rekey {
+            // Whoever has the old token has its credential as well.
+            board.close_account(&args.cluster).await?;
+        }
         return board.credential(&args.cluster, args.credential_valid_for.0).await;
     }
     let Some(path) = &args.credential_file else { return Ok(Zeroizing::default()) };

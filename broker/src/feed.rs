@@ -1,0 +1,232 @@
+//! Owns one kind on one broker: its list in pages, its watch in lines, and how much of either is
+//! kept however much the broker sends. Judges no object and never tries anything again.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt, TryStreamExt};
+use http_body_util::BodyExt;
+use kube::Api;
+use kube::api::{DynamicObject, ListParams, WatchParams};
+use kube::core::Request;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::codec::{FramedRead, LinesCodec};
+use tokio_util::io::StreamReader;
+
+use crate::access::Broker;
+use crate::answer::is_too_long;
+use crate::board::{BoardEvent, CLUSTER_SET_NAME, Kind, Sighting};
+use crate::mirror::root_cause;
+use crate::wire::{self, Line, Page, Posted};
+
+/// Objects asked for at once; a page of the largest advertisements stays below 4 MB.
+const PAGE: u32 = 100;
+/// Asked for at once where objects are larger than any advertisement.
+const SMALL_PAGE: u32 = 8;
+/// How long a whole list may take.
+const LIST: Duration = Duration::from_secs(300);
+/// The server ends a watch after this long; we do a little later.
+const WATCH_SECONDS: u32 = 240;
+const WATCH: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 10);
+/// A watch that ends before this without a word is a fault and no end.
+const SHORTEST_WATCH: Duration = Duration::from_secs(1);
+/// Longest line of a watch.
+const LINE_BYTES: usize = 4 << 20;
+/// Objects of a kind that are believed to exist.
+pub(crate) const MOST_OBJECTS: usize = 50_000;
+/// What the objects of one list may weigh in memory, in bytes.
+const LIST_WEIGHT: usize = 256 << 20;
+
+/// What a watch ended with.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It may be opened again where it ended.
+    Resumable,
+    /// The broker forgot the place: list again.
+    Forgotten,
+}
+
+/// Why a feed stopped.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// Nobody listens any more.
+    Unheard,
+    /// The broker is away or refuses, with the cause.
+    Away(String),
+}
+
+/// One kind on one broker, and how far it was read.
+pub(crate) struct Feed<'a> {
+    broker: &'a Broker,
+    kind: Kind,
+    names: BTreeSet<String>,
+    place: String,
+    has_left_out: bool,
+}
+
+impl<'a> Feed<'a> {
+    pub(crate) fn new(broker: &'a Broker, kind: Kind) -> Self {
+        Self { broker, kind, names: BTreeSet::new(), place: String::new(), has_left_out: false }
+    }
+
+    /// Lists all objects and notes where a watch goes on.
+    pub(crate) async fn list(&mut self) -> Result<BoardEvent, Stop> {
+        match timeout(LIST, self.pages()).await {
+            Ok(objects) => Ok(BoardEvent::Listed(self.kind, objects?)),
+            Err(_) => Err(Stop::Away(format!("the list did not end in {} s", LIST.as_secs()))),
+        }
+    }
+
+    async fn pages(&mut self) -> Result<Vec<Sighting>, Stop> {
+        self.names.clear();
+        self.has_left_out = false;
+        let (mut objects, mut weight) = (Vec::new(), 0);
+        let (mut next, mut size) = (None, PAGE);
+        loop {
+            let text = match self.page(size, next.clone()).await {
+                Err(error) if is_too_long(&error) && size > SMALL_PAGE => {
+                    size = SMALL_PAGE;
+                    continue;
+                }
+                text => text.map_err(|error| Stop::Away(root_cause(&error)))?,
+            };
+            let page: Page<'_> = serde_json::from_str(&text)
+                .map_err(|error| Stop::Away(format!("not a list of objects: {error}")))?;
+            for item in page.items {
+                let Ok(posted) = Posted::parse(item) else {
+                    self.leave_out("an object that is none");
+                    continue;
+                };
+                weight += posted.weight(self.kind);
+                if weight > LIST_WEIGHT {
+                    self.leave_out("more than fits in memory");
+                } else if self.admit(&posted.name) {
+                    objects.push(posted.sighting(self.kind));
+                }
+            }
+            self.place = page.metadata.resource_version;
+            next = page.metadata.next.filter(|token| !token.is_empty());
+            let is_full = self.names.len() >= MOST_OBJECTS || weight > LIST_WEIGHT;
+            if next.is_some() && is_full {
+                self.leave_out("more pages than a clusterset has");
+            }
+            if next.is_none() || is_full {
+                return Ok(objects);
+            }
+        }
+    }
+
+    async fn page(&self, limit: u32, next: Option<String>) -> kube::Result<String> {
+        let params = ListParams {
+            limit: Some(limit),
+            continue_token: next,
+            field_selector: self.selector(),
+            ..ListParams::default()
+        };
+        let request = self.endpoint().list(&params).map_err(kube::Error::BuildRequest)?;
+        self.broker.client.request_text(request).await
+    }
+
+    /// Watches from where the list or the last watch ended, and tells what it sees.
+    pub(crate) async fn watch(
+        &mut self,
+        events: &tokio::sync::mpsc::Sender<BoardEvent>,
+    ) -> Result<End, Stop> {
+        let begun = Instant::now();
+        let lines = self.open().await?;
+        let mut lines = std::pin::pin!(lines);
+        let mut has_spoken = false;
+        let end = loop {
+            let Ok(Some(Ok(line))) = timeout_at(begun + WATCH, lines.next()).await else {
+                break End::Resumable;
+            };
+            match wire::line(&line) {
+                Ok(Line::Error(status)) if status.code == 410 => break End::Forgotten,
+                Ok(Line::Error(status)) => return Err(Stop::Away(status.to_string())),
+                Ok(line) => {
+                    has_spoken = true;
+                    if let Some(event) = self.take(line) {
+                        events.send(event).await.map_err(|_| Stop::Unheard)?;
+                    }
+                }
+                Err(_) => self.leave_out("an event that is none"),
+            }
+        };
+        if !has_spoken && begun.elapsed() < SHORTEST_WATCH {
+            return Err(Stop::Away("the broker ends its watches at once".to_owned()));
+        }
+        Ok(end)
+    }
+
+    async fn open(
+        &self,
+    ) -> Result<impl Stream<Item = Result<String, tokio_util::codec::LinesCodecError>> + use<>, Stop>
+    {
+        let away = |error: kube::Error| Stop::Away(root_cause(&error));
+        let params = WatchParams {
+            field_selector: self.selector(),
+            timeout: Some(WATCH_SECONDS),
+            ..WatchParams::default()
+        };
+        let request = self.endpoint().watch(&params, &self.place);
+        let request = request.map_err(|error| away(kube::Error::BuildRequest(error)))?;
+        let answer = self.broker.client.send(request.map(Into::into)).await.map_err(away)?;
+        if !answer.status().is_success() {
+            let code = answer.status();
+            let body = answer.into_body().collect().await.map_err(away)?.to_bytes();
+            let told = serde_json::from_slice::<wire::Status>(&body).map(|told| told.to_string());
+            return Err(Stop::Away(told.unwrap_or_else(|_| code.to_string())));
+        }
+        let body = answer.into_body().into_data_stream().map_err(std::io::Error::other);
+        let lines = LinesCodec::new_with_max_length(LINE_BYTES);
+        Ok(FramedRead::new(StreamReader::new(body), lines))
+    }
+
+    fn take(&mut self, line: Line<'_>) -> Option<BoardEvent> {
+        match line {
+            Line::Written(posted) => {
+                self.place.clone_from(&posted.resource_version);
+                self.admit(&posted.name)
+                    .then(|| BoardEvent::Written(self.kind, posted.sighting(self.kind)))
+            }
+            Line::Gone(posted) => {
+                self.place = posted.resource_version;
+                self.names.remove(&posted.name).then_some(BoardEvent::Gone(self.kind, posted.name))
+            }
+            Line::Bookmark(place) => {
+                self.place = place;
+                None
+            }
+            Line::Error(_) => None,
+        }
+    }
+
+    /// Says whether an object of that name is kept; a new one is not when there are too many.
+    fn admit(&mut self, name: &str) -> bool {
+        if self.names.contains(name) {
+            return true;
+        }
+        if self.names.len() >= MOST_OBJECTS {
+            self.leave_out("more objects than a clusterset has");
+            return false;
+        }
+        self.names.insert(name.to_owned())
+    }
+
+    fn leave_out(&mut self, why: &str) {
+        if !std::mem::replace(&mut self.has_left_out, true) {
+            tracing::warn!(broker = %self.broker.url, kind = ?self.kind, why, "left out");
+        }
+    }
+
+    fn selector(&self) -> Option<String> {
+        (self.kind == Kind::ClusterSet).then(|| format!("metadata.name={CLUSTER_SET_NAME}"))
+    }
+
+    fn endpoint(&self) -> Request {
+        let Broker { client, namespace, .. } = self.broker;
+        let resource = self.kind.resource();
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+        Request::new(api.resource_url())
+    }
+}
