@@ -20,4 +20,3 @@ mod foreign_hand;
 mod mallory;
 mod hostile;
 mod errors;
-mod readme;
