@@ -6,7 +6,7 @@ use sealane_tests::lab::address::Family;
 use sealane_tests::lab::wait::until;
 use sealane_tests::product::command;
 
-use crate::stage::{Stage, alone};
+use crate::stage::{LONG, Stage, alone};
 
 /// From its advertisement on the broker to the first packet there and back.
 const BAR: Duration = Duration::from_secs(1);
@@ -19,7 +19,7 @@ fn a_new_member_is_reached_within_a_second_of_its_advertisement(family: Family) 
     stage.start_agents();
     stage.join_berlin();
     stage.admit_edge();
-    let flow = stage.flow_to_come(1000);
+    let flow = stage.flow_to_come(1000, LONG);
     let watch = stage.ground.admin.command("kubectl");
     let watch = watch.args(["--kubeconfig", command::KUBECONFIG, "get", "advertisements", "-w"]);
     let watch = watch.args(["-o", "name"]).spawn().unwrap();

@@ -13,7 +13,7 @@ use sealane_tests::product::{admin, command};
 use serde_json::{Value, json};
 
 use crate::mallory::{Mallory, Says};
-use crate::stage::{Stage, alone};
+use crate::stage::{LONG, Stage, alone};
 
 const GRANTED: &str = "10.99.0.0/16";
 
@@ -24,7 +24,7 @@ fn lies_on_the_broker_are_refused_by_name_and_disturb_nobody() {
     let networks = [GRANTED.parse().unwrap()];
     admin::admit(&stage.ground, "mallory", &networks, &[]).unwrap();
     let mallory = Mallory::of_token(&stage.ground);
-    let flow = stage.flow(1000);
+    let flow = stage.flow(1000, LONG);
 
     // A member in good standing, so that what follows is refused for what it is.
     publish(&stage, "mallory.gw", &mallory.says(&Says::honest(5)));
