@@ -17,6 +17,4 @@ mod faults;
 mod leave;
 mod arrival;
 mod foreign_hand;
-mod mallory;
-mod hostile;
 mod errors;
