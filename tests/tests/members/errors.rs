@@ -47,7 +47,7 @@ fn wrong_input_is_one_line_with_the_documented_exit_code() {
         ("sealane join --token-file /run/cut.token", 5, &["TokenDamaged", "copy the token again"]),
         ("sealane join --token-file /run/odd.token", 5, &["TokenDamaged"]),
         ("sealane leave", 1, &["in no clusterset"]),
-        ("sealane --socket /run/none.sock status", 3, &["/run/none.sock"]),
+        ("sealane status --socket /run/none.sock", 3, &["/run/none.sock"]),
     ] {
         says_in_one_line(&edge, &case);
     }
