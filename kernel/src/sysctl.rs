@@ -6,9 +6,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use sealane_state::name::LinkName;
 use sealane_state::sysctl::SysctlKey;
 use serde::{Deserialize, Serialize};
 
+use crate::side_effects::{self, HEED_RA_AS_HOST, HEED_RA_AS_ROUTER};
 use crate::statefile;
 
 /// File name of the ledger, inside the folder that [`Ledger::open`] is given.
@@ -18,6 +20,10 @@ const LEDGER_FILE: &str = "sysctl.json";
 ///
 /// An entry is on the disk before the setting is written, so no crash can lose a former value.
 /// Entries of an earlier boot, and of links that are gone, need no restoring and are forgotten.
+///
+/// Host-wide forwarding rewrites settings of every link; its entry remembers those too. What another
+/// hand set them to while we held it cannot be told from the kernel's doing when it is the same
+/// value: a program that came later and found forwarding on has to turn it on anew when we leave.
 #[derive(Debug)]
 pub struct Ledger {
     root: PathBuf,
@@ -33,6 +39,8 @@ struct Held {
     before: String,
     /// Values that we wrote, or were about to: a crash leaves open which of them stands.
     written: BTreeSet<String>,
+    /// Values before us of what changes with it, where `before` does not bring them back.
+    beside: BTreeMap<SysctlKey, String>,
 }
 
 /// What became of a setting when it was given back.
@@ -109,6 +117,15 @@ struct HeldEntry {
     key: Vec<String>,
     before: String,
     written: BTreeSet<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    beside: Vec<BesideEntry>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BesideEntry {
+    key: Vec<String>,
+    before: String,
 }
 
 impl Ledger {
@@ -175,26 +192,53 @@ impl Ledger {
     /// # Errors
     /// [`SysctlError`]; after `Ledger` the setting was not touched.
     pub fn set(&mut self, key: &SysctlKey, value: &str) -> Result<(), SysctlError> {
+        self.set_keeping_routers(key, value, &BTreeSet::new())
+    }
+
+    /// As [`Ledger::set`]; before the write those of `links` that would lose their advertised router
+    /// by it are told to heed advertisements all the same (`accept_ra` 1 becomes 2). That is part of
+    /// the entry, and goes back with it.
+    ///
+    /// # Errors
+    /// As [`Ledger::set`].
+    pub fn set_keeping_routers(
+        &mut self,
+        key: &SysctlKey,
+        value: &str,
+        links: &BTreeSet<LinkName>,
+    ) -> Result<(), SysctlError> {
         let value = normal(value);
         let present = self.read(key)?;
-        let mut held = self
-            .held
-            .get(key)
-            .cloned()
-            .unwrap_or_else(|| Held { before: present.clone(), written: BTreeSet::new() });
+        let mut held = self.held.get(key).cloned().unwrap_or_else(|| Held {
+            before: present.clone(),
+            written: BTreeSet::new(),
+            beside: BTreeMap::new(),
+        });
         if !held.written.contains(&present) {
             held.before = present.clone();
         }
         held.written.insert(value.clone());
+        let mut heeding = BTreeMap::new();
+        if present != value {
+            heeding = self.heeding_as_hosts(links)?;
+            let beside = self.not_given_back_by(key, &held.before)?.into_iter();
+            for (side, before) in beside.chain(heeding.clone()) {
+                held.beside.entry(side).or_insert(before);
+            }
+        }
         if self.held.get(key) != Some(&held) {
             let mut next = self.held.clone();
             next.insert(key.clone(), held);
             self.save(next)?;
         }
+        for side in heeding.keys() {
+            unless_vanished(self.write(side, HEED_RA_AS_ROUTER))?;
+        }
         if present == value { Ok(()) } else { self.write(key, &value) }
     }
 
-    /// Writes the former value back, if the present one is still ours, and forgets the entry.
+    /// Writes the former value back, if the present one is still ours, and forgets the entry. So it
+    /// does with what changed along: what still shows what the write made of it goes back.
     ///
     /// # Errors
     /// [`SysctlError`]; the entry is then kept, so it can be tried again.
@@ -203,15 +247,17 @@ impl Ledger {
             return Ok(Restored::NotHeld);
         };
         let outcome = match self.read(key) {
+            // Written once more, forwarding would again spread to every link.
+            Ok(present) if present == held.before => Restored::Written,
             Ok(present) if held.written.contains(&present) => {
                 self.write(key, &held.before)?;
                 Restored::Written
             }
-            Ok(present) if present == held.before => Restored::Written,
             Ok(present) => Restored::ChangedSince { present },
             Err(SysctlError::Missing { .. }) => Restored::Vanished,
             Err(fault) => return Err(fault),
         };
+        self.give_back_beside(&held)?;
         self.forget(key)?;
         Ok(outcome)
     }
@@ -224,6 +270,59 @@ impl Ledger {
         let mut next = self.held.clone();
         next.remove(key);
         self.save(next)
+    }
+
+    /// Returns what changes when `key` is written and would not become what it is when `key` became
+    /// `before` again.
+    fn not_given_back_by(
+        &self,
+        key: &SysctlKey,
+        before: &str,
+    ) -> Result<BTreeMap<SysctlKey, String>, SysctlError> {
+        let sides = side_effects::rewritten_with(key, &self.root)
+            .map_err(|fault| refused("list what changes with", key, fault))?;
+        let mut kept = BTreeMap::new();
+        for side in sides {
+            if let Some(present) = unless_vanished(self.read(&side))?
+                && present != side_effects::shown(&side, before)
+            {
+                kept.insert(side, present);
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Returns `accept_ra` of those links that heed router advertisements while they do not forward,
+    /// and do not forward yet.
+    fn heeding_as_hosts(
+        &self,
+        links: &BTreeSet<LinkName>,
+    ) -> Result<BTreeMap<SysctlKey, String>, SysctlError> {
+        let mut heeding = BTreeMap::new();
+        for link in links {
+            let accept_ra = side_effects::accept_ra(link);
+            let present = unless_vanished(self.read(&accept_ra))?;
+            let forwards = unless_vanished(self.read(&side_effects::forwarding(link)))?;
+            if present.as_deref() == Some(HEED_RA_AS_HOST) && forwards.as_deref() == Some("0") {
+                heeding.insert(accept_ra, HEED_RA_AS_HOST.to_owned());
+            }
+        }
+        Ok(heeding)
+    }
+
+    /// One that cannot be written does not stop the others; the first reason is returned.
+    fn give_back_beside(&self, held: &Held) -> Result<(), SysctlError> {
+        let mut sides: Vec<_> = held.beside.iter().collect();
+        sides.sort_by_key(|(side, _)| side_effects::goes_back_last(side));
+        let give_back = |(side, before): (&SysctlKey, &String)| match self.read(side)? {
+            present if present == *before => Ok(()),
+            present if present == side_effects::shown(side, &held.before) => {
+                self.write(side, before)
+            }
+            _ => Ok(()),
+        };
+        let outcomes: Vec<_> = sides.into_iter().map(give_back).collect();
+        outcomes.into_iter().try_for_each(|outcome| unless_vanished(outcome).map(drop))
     }
 
     fn write(&self, key: &SysctlKey, value: &str) -> Result<(), SysctlError> {
@@ -264,11 +363,33 @@ impl HeldEntry {
             key: key.components().to_vec(),
             before: held.before.clone(),
             written: held.written.clone(),
+            beside: held
+                .beside
+                .iter()
+                .map(|(key, before)| BesideEntry {
+                    key: key.components().to_vec(),
+                    before: before.clone(),
+                })
+                .collect(),
         }
     }
 
     fn into_held(self) -> (SysctlKey, Held) {
-        (self.key.into_iter().collect(), Held { before: self.before, written: self.written })
+        let beside = self.beside.into_iter();
+        let beside = beside.map(|entry| (entry.key.into_iter().collect(), entry.before)).collect();
+        (
+            self.key.into_iter().collect(),
+            Held { before: self.before, written: self.written, beside },
+        )
+    }
+}
+
+/// A setting that went with its link needs nothing more.
+fn unless_vanished<T>(result: Result<T, SysctlError>) -> Result<Option<T>, SysctlError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(SysctlError::Missing { .. }) => Ok(None),
+        Err(fault) => Err(fault),
     }
 }
 
@@ -321,6 +442,66 @@ mod tests {
         ledger.set(&key, "1").unwrap();
         let file = host.state.path().join(LEDGER_FILE).metadata().unwrap();
         assert_eq!(file.permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_forwarding_rewrites_is_as_it_was_when_forwarding_is_given_back() {
+        let host = Host::with("net/ipv4/ip_forward", "0");
+        host.put_all(&[("all/accept_redirects", "0"), ("default/forwarding", "1")]);
+        host.put_all(&[("d0/forwarding", "1"), ("d1/forwarding", "0"), ("gone/forwarding", "1")]);
+        host.put_all(&[("chosen/forwarding", "1")]);
+        let key = SysctlKey::new(["net", "ipv4", "ip_forward"]);
+        host.ledger().set(&key, "1").unwrap();
+        // As the kernel does at "1", then at "0", which the plain files of this test do not.
+        host.put_all(&[("d1/forwarding", "1")]);
+        fs::remove_dir_all(host.root.path().join("net/ipv4/conf/gone")).unwrap();
+        host.put_all(&[("all/accept_redirects", "1"), ("default/forwarding", "0")]);
+        host.put_all(&[("d0/forwarding", "0"), ("d1/forwarding", "0"), ("new/forwarding", "0")]);
+        // By a hand that chose a value that the kernel did not give.
+        host.put_all(&[("chosen/forwarding", "7")]);
+        assert_eq!(host.ledger().restore(&key).unwrap(), Restored::Written);
+        let all = ["all/accept_redirects", "default/forwarding", "d0/forwarding", "d1/forwarding"];
+        let values = all.map(|name| host.value(&format!("net/ipv4/conf/{name}")));
+        assert_eq!(values, ["0", "1", "1", "0"]);
+        assert_eq!(host.value("net/ipv4/conf/new/forwarding"), "0");
+        assert_eq!(host.value("net/ipv4/conf/chosen/forwarding"), "7");
+        assert!(!host.state.path().join(LEDGER_FILE).exists());
+    }
+
+    #[test]
+    fn links_with_an_advertised_router_heed_it_while_we_forward() {
+        let host = Host::with("net/ipv6/conf/all/forwarding", "0");
+        for (link, accept_ra, forwarding) in
+            [("up0", "1", "0"), ("off0", "0", "0"), ("routes0", "1", "1"), ("other0", "1", "0")]
+        {
+            host.put(&format!("net/ipv6/conf/{link}/accept_ra"), accept_ra);
+            host.put(&format!("net/ipv6/conf/{link}/forwarding"), forwarding);
+        }
+        let accept_ra = || {
+            ["up0", "off0", "routes0", "other0"]
+                .map(|link| host.value(&format!("net/ipv6/conf/{link}/accept_ra")))
+        };
+        let key = SysctlKey::new(["net", "ipv6", "conf", "all", "forwarding"]);
+        let links = ["up0", "off0", "routes0", "gone0"].map(|link| link.parse().unwrap());
+        host.ledger().set_keeping_routers(&key, "1", &links.into()).unwrap();
+        assert_eq!(accept_ra(), ["2", "0", "1", "1"]);
+        host.ledger().restore(&key).unwrap();
+        assert_eq!(accept_ra(), ["1", "0", "1", "1"]);
+    }
+
+    #[test]
+    fn a_host_that_forwards_already_is_not_touched() {
+        let host = Host::with("net/ipv6/conf/all/forwarding", "1");
+        host.put("net/ipv6/conf/up0/accept_ra", "1");
+        host.put("net/ipv6/conf/up0/forwarding", "0");
+        let key = SysctlKey::new(["net", "ipv6", "conf", "all", "forwarding"]);
+        let links = BTreeSet::from(["up0".parse().unwrap()]);
+        host.ledger().set_keeping_routers(&key, "1", &links).unwrap();
+        assert_eq!(host.value("net/ipv6/conf/up0/accept_ra"), "1");
+        let written = || host.root.path().join(key.to_string()).metadata().unwrap().modified();
+        let before = written().unwrap();
+        assert_eq!(host.ledger().restore(&key).unwrap(), Restored::Written);
+        assert_eq!(written().unwrap(), before, "written once more it would reach every link");
     }
 
     #[test]
@@ -435,6 +616,12 @@ mod tests {
             let file = self.root.path().join(name);
             fs::create_dir_all(file.parent().unwrap()).unwrap();
             fs::write(file, value).unwrap();
+        }
+
+        fn put_all(&self, ipv4_conf: &[(&str, &str)]) {
+            for (name, value) in ipv4_conf {
+                self.put(&format!("net/ipv4/conf/{name}"), value);
+            }
         }
 
         fn value(&self, name: &str) -> String {
