@@ -6,6 +6,7 @@ mod fixtures;
 mod namespace;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::net::SocketAddrV6;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,7 @@ use sealane_state::owner;
 use sealane_state::route::{Route, Target};
 use sealane_state::sysctl::SysctlKey;
 use socket2::{Domain, Protocol, Socket, Type};
+use tempfile::TempDir;
 
 use crate::fixtures::{Keys, device_with, full_peer, net};
 use crate::namespace::{TestHost, assert_same, key, node, sh};
@@ -132,6 +134,22 @@ fn a_router_that_advertises_itself_is_kept_while_we_forward() {
     let left = ["up0.accept_ra", "up0.forwarding", "lo.forwarding"]
         .map(|name| sh(&format!("sysctl -n net.ipv6.conf.{name}")).trim().to_owned());
     assert_eq!(left, ["1", "0", "1"]);
+}
+
+#[test]
+fn a_lane_that_stands_needs_no_program() {
+    let folder = TempDir::new().unwrap();
+    let program = folder.path().join("sealane-tunnel");
+    fs::copy(env!("CARGO_BIN_EXE_sealane-tunnel"), &program).unwrap();
+    let mut host = TestHost::with_tunnels(program.to_str().unwrap(), Box::new(Keys));
+    assert_eq!(host.observe().facts.standing, BTreeSet::new());
+    host.reach(&gateway());
+    fs::remove_file(&program).unwrap();
+    let facts = host.observe().facts;
+    assert!(facts.backends.contains(&Backend::Userspace));
+    assert_eq!(facts.standing, BTreeSet::from([Backend::Userspace]));
+    host.reach(&HostState::default());
+    assert!(!host.observe().facts.backends.contains(&Backend::Userspace));
 }
 
 #[test]
