@@ -117,6 +117,7 @@ impl Host {
     /// [`ObserveError`]. A WireGuard device that does not answer is no error: it is left out, so
     /// that a plan sets it up again.
     pub fn observe(&mut self, settings: &BTreeSet<SysctlKey>) -> Result<Observation, ObserveError> {
+        self.devices.tunnels().reap();
         let channel = &mut self.channel;
         let links = LinkTable::read(channel).map_err(reading("links"))?;
         if links.unreadable > 0 {

@@ -8,10 +8,16 @@ mod namespace;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::SocketAddrV6;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::net::if_::if_nametoindex;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{getsockopt, sockopt};
+use nix::unistd::Pid;
 use sealane_kernel::netlink::relevance::HostEvent;
+use sealane_kernel::wireguard::uapi::SOCKET_DIR;
 use sealane_state::address::Address;
 use sealane_state::filter::{Chain, FilterRule, FilterTable, Hook, HookKind, HookPoint};
 use sealane_state::host::HostState;
@@ -153,6 +159,19 @@ fn a_lane_that_stands_needs_no_program() {
 }
 
 #[test]
+fn a_look_takes_note_of_a_tunnel_that_died() {
+    let mut host = gateway_host();
+    host.reach(&gateway());
+    let tunnel = tunnel();
+    kill(tunnel, Signal::SIGKILL).unwrap();
+    // Its threads end one by one; until the last has, there is nothing to take note of.
+    until("no zombie is left", || {
+        host.observe();
+        !Path::new(&format!("/proc/{tunnel}")).exists()
+    });
+}
+
+#[test]
 fn a_foreign_tun_device_of_our_name_is_reported_and_kept() {
     let mut host = gateway_host();
     sh("ip tuntap add sealane0 mode tun");
@@ -182,6 +201,12 @@ fn insist_on_untouched(host: &mut TestHost) {
     assert_same(&before, &sh(&format!("{shown}; true")));
 }
 
+/// The process behind the lane.
+fn tunnel() -> Pid {
+    let stream = UnixStream::connect(format!("{SOCKET_DIR}/sealane0.sock")).unwrap();
+    Pid::from_raw(getsockopt(&stream, sockopt::PeerCredentials).unwrap().pid())
+}
+
 /// Sends one router advertisement (RFC 4861, section 4.2) out of a link, for half an hour.
 fn advertise_router(link: &str) {
     let index = if_nametoindex(link).unwrap();
@@ -194,6 +219,15 @@ fn advertise_router(link: &str) {
     advertisement[6..8].copy_from_slice(&1800_u16.to_be_bytes());
     let all_nodes = SocketAddrV6::new("ff02::1".parse().unwrap(), 0, 0, index);
     socket.send_to(&advertisement, &all_nodes.into()).unwrap();
+}
+
+/// Waits for a condition, at most for [`DEADLINE`].
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        std::thread::yield_now();
+    }
 }
 
 fn gateway_host() -> TestHost {
