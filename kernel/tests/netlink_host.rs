@@ -4,12 +4,15 @@
 
 mod fixtures;
 mod namespace;
+mod sweeper;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddrV6;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::net::if_::if_nametoindex;
@@ -169,6 +172,34 @@ fn a_look_takes_note_of_a_tunnel_that_died() {
         host.observe();
         !Path::new(&format!("/proc/{tunnel}")).exists()
     });
+}
+
+#[test]
+fn a_test_that_is_killed_leaves_no_tunnel() {
+    let tests = std::env::current_exe().unwrap();
+    let mut killed = Command::new(tests)
+        .args(["--exact", "waits_to_be_killed", "--ignored", "--nocapture"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(killed.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let tunnel = said.find_map(|line| Some(line.strip_prefix("tunnel ")?.to_owned())).unwrap();
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    until("the tunnel is gone", || {
+        let stat = fs::read_to_string(format!("/proc/{tunnel}/stat")).unwrap_or_default();
+        stat.is_empty() || stat.contains(") Z ")
+    });
+}
+
+/// Not a test: what [`a_test_that_is_killed_leaves_no_tunnel`] kills.
+#[test]
+#[ignore = "run as a process by the test above"]
+fn waits_to_be_killed() {
+    let mut host = gateway_host();
+    host.reach(&gateway());
+    println!("\ntunnel {}", tunnel());
+    std::thread::park_timeout(Duration::from_secs(30));
 }
 
 #[test]
