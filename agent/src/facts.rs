@@ -14,7 +14,6 @@ use sealane_plan::world::{
     BackendChoice, HostSource, Me, Node, NodeRole, Options, OwnGateway, OwnTunnel, Role, World,
 };
 use sealane_state::facts::Observation;
-use sealane_state::link::{Backend, LinkKind};
 use sealane_state::name::LinkName;
 use sealane_state::owner;
 
@@ -74,7 +73,7 @@ pub fn world(
         choices: session.choices.clone(),
         reserved: session.reserved(),
         host: seen.facts.clone(),
-        options: options(config, seen),
+        options: options(config),
     }
 }
 
@@ -143,29 +142,16 @@ fn members(session: &Session) -> BTreeSet<MemberId> {
         .collect()
 }
 
-fn options(config: &Config, seen: &Observation) -> Options {
+fn options(config: &Config) -> Options {
     Options {
         backend: match config.tunnel.backend {
-            config::BackendChoice::Auto => standing_backend(seen),
+            config::BackendChoice::Auto => BackendChoice::Auto,
             config::BackendChoice::Kernel => BackendChoice::Kernel,
             config::BackendChoice::Userspace => BackendChoice::Userspace,
         },
         listen_port: config.tunnel.listen_port,
         mtu: config.tunnel.mtu,
         source: HostSource::Auto,
-    }
-}
-
-/// A lane link that stands keeps its backend: a better one that appears must not cut its sessions.
-fn standing_backend(seen: &Observation) -> BackendChoice {
-    let backend = seen.ours.links.values().find_map(|link| match link.kind {
-        LinkKind::WireGuard(backend) => Some(backend),
-        LinkKind::Vxlan(_) => None,
-    });
-    match backend {
-        Some(Backend::Kernel) => BackendChoice::Kernel,
-        Some(Backend::Userspace) => BackendChoice::Userspace,
-        None => BackendChoice::Auto,
     }
 }
 

@@ -16,7 +16,7 @@ pub struct Store {
 
 /// Why a file could not be kept or read back.
 #[derive(Debug, thiserror::Error)]
-#[error("state file {}: {cause}", path.display())]
+#[error("state file {}: {cause}; choose a writable folder with paths.state", path.display())]
 pub struct StoreError {
     /// The file or directory.
     pub path: PathBuf,

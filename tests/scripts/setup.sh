@@ -16,6 +16,8 @@ conntrack   conntrack         a NAT router that forgets its flows
 nsenter     util-linux        entering a host of a kept lab
 sysctl      procps            settings before a join and after a leave
 kubectl     kubernetes-client talking to sealane-broker as to an API server
+curl        curl              asking the agent's admin socket, as README.md shows
+script      bsdutils          a terminal for the commands of README.md that ask there
 LIST
 }
 

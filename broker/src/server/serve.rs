@@ -34,7 +34,7 @@ pub enum StartError {
     #[error("{0}")]
     Config(String),
     /// The data directory or a file in it cannot be used.
-    #[error("data directory {path}: {cause}")]
+    #[error("data directory {path}: {cause}; choose another with --data-dir")]
     DataDir {
         /// The directory.
         path: PathBuf,
@@ -42,7 +42,7 @@ pub enum StartError {
         cause: io::Error,
     },
     /// The database cannot be used.
-    #[error("database {path}: {cause}")]
+    #[error("database {path}: {cause}; stop what uses it, or choose another --data-dir")]
     Database {
         /// The file.
         path: PathBuf,
@@ -50,7 +50,7 @@ pub enum StartError {
         cause: DiskError,
     },
     /// The certificate authority cannot be used.
-    #[error("certificate authority in {path}: {cause}")]
+    #[error("certificate authority in {path}: {cause}; restore it, or choose another --data-dir")]
     Certificate {
         /// The directory.
         path: PathBuf,
@@ -58,7 +58,7 @@ pub enum StartError {
         cause: CertificateError,
     },
     /// An address cannot be listened on.
-    #[error("listen on {address}: {cause}")]
+    #[error("listen on {address}: {cause}; choose another with --listen")]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -182,7 +182,10 @@ impl Drop for Server {
 
 fn check(config: &Config) -> Result<(), StartError> {
     if !is_label(&config.namespace) {
-        let message = format!("namespace {:?}: not an RFC 1123 label", config.namespace);
+        let namespace = &config.namespace;
+        let message = format!(
+            "namespace {namespace:?}: not an RFC 1123 label; choose another with --namespace"
+        );
         return Err(StartError::Config(message));
     }
     if config.listen.is_empty() {
@@ -192,7 +195,8 @@ fn check(config: &Config) -> Result<(), StartError> {
         let sound =
             host.parse::<IpAddr>().is_ok() || super::name::is_subdomain(&host.to_ascii_lowercase());
         if !sound {
-            let message = format!("host {host:?}: neither an address nor a DNS name");
+            let message =
+                format!("host {host:?}: neither an address nor a DNS name; correct --host");
             return Err(StartError::Config(message));
         }
     }
@@ -206,7 +210,8 @@ async fn bind_anchor(store: &Store, config: &Config) -> Result<(), StartError> {
     match held {
         Some(held) if held == wanted => Ok(()),
         Some(held) => Err(StartError::Config(format!(
-            "anchor {wanted}: namespace {namespace} is bound to {held} already"
+            "anchor {wanted}: namespace {namespace} is bound to {held} already; leave --anchor out, \
+             or choose another --namespace"
         ))),
         None => store
             .transact(move |draft| {

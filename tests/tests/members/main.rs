@@ -17,4 +17,3 @@ mod faults;
 mod leave;
 mod arrival;
 mod foreign_hand;
-mod errors;
