@@ -6,7 +6,7 @@ CARGO ?= cargo
 BIN := target/release
 TOOLS ?= $(HOME)/.cache/sealane/tools
 
-.PHONY: help setup build demo demo-down test test-lab check fmt clippy docs deny advisories crds bench clean
+.PHONY: help setup build demo demo-down test check fmt clippy docs deny advisories crds bench clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'

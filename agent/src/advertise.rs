@@ -1,8 +1,6 @@
 //! Owns this gateway's own word: its certificate, the sequence, and the advertisement as last
 //! signed. Writes numbers to disk before it signs with them; does not talk to the broker.
 
-use std::net::SocketAddr;
-
 use sealane_api::advertisement::{Candidate, Networks, State};
 use sealane_api::cidr::{self, Cidr};
 use sealane_api::clusterset::ClusterSet;
@@ -25,7 +23,7 @@ const RENEW_AFTER_SECONDS: u64 = 10 * DAY_SECONDS;
 /// A certificate is renewed when it has less than this left.
 const CERTIFICATE_LEFT_SECONDS: u64 = 30 * DAY_SECONDS;
 /// Most candidates an advertisement takes.
-const MOST_CANDIDATES: usize = 16;
+pub const MOST_CANDIDATES: usize = 16;
 
 /// Numbers and certificate of this gateway.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,7 +74,9 @@ pub enum AuthorError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The file is not what this program writes.
-    #[error("{path}: {cause}; restore it, or leave and join again")]
+    #[error(
+        "{path}: {cause}; restore it, or empty the state directory and join with a new token (token create --rekey)"
+    )]
     Damaged {
         /// The file.
         path: String,
@@ -255,15 +255,4 @@ pub fn granted(
         .copied()
         .collect();
     (granted, refused)
-}
-
-/// Returns a candidate of each address, in order.
-pub fn candidates(
-    kind: sealane_api::advertisement::CandidateKind,
-    addresses: impl IntoIterator<Item = SocketAddr>,
-) -> Vec<Candidate> {
-    addresses
-        .into_iter()
-        .map(|address| Candidate { kind, addr: address.ip(), port: address.port() })
-        .collect()
 }

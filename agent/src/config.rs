@@ -135,6 +135,17 @@ pub enum ConfigError {
         /// Line, key and what is wrong.
         problem: FileProblem,
     },
+    /// The file says two things of this node.
+    #[error(
+        "{}: `gateway` at the top and in [[nodes]] {node:?} differ; set both to the same",
+        path.display()
+    )]
+    TwoRoles {
+        /// This node.
+        node: String,
+        /// The file.
+        path: PathBuf,
+    },
     /// The host has no usable name.
     #[error("host name {name:?} is not a node name; set `node` in {}", path.display())]
     NoNodeName {
@@ -173,6 +184,9 @@ pub fn load(path: &Path, overrides: Overrides, host_name: &str) -> Result<Config
     }
     if !config_file::is_node_name(&config.node) {
         return Err(ConfigError::NoNodeName { name: config.node, path: path.to_owned() });
+    }
+    if let Some(listed) = config.own_node().filter(|node| node.role != config.role) {
+        return Err(ConfigError::TwoRoles { node: listed.name.clone(), path: path.to_owned() });
     }
     config.token_file = overrides.token_file.or(config.token_file);
     if let Some(socket) = overrides.socket {

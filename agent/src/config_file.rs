@@ -131,6 +131,7 @@ pub fn parse(text: &str) -> Result<Config, FileProblem> {
     let runtime = file.paths.runtime;
     let nodes = file.nodes.iter().map(|node| at.node(node)).collect::<Result<Vec<_>, _>>()?;
     at.distinct(&file.nodes)?;
+    at.one_gateway(&file.nodes)?;
     Ok(Config {
         node,
         role: role(file.gateway),
@@ -255,6 +256,18 @@ impl Place<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Every gateway of a member needs a certificate by the one identity key of the member, and a
+    /// host outside Kubernetes certifies no other.
+    fn one_gateway(&self, nodes: &[FileNode]) -> Result<(), FileProblem> {
+        match nodes.iter().filter(|node| node.gateway).nth(1) {
+            Some(second) => {
+                let cause = "a second gateway; a member whose nodes stand in this file has one";
+                Err(self.problem("nodes.gateway", &second.name, cause.to_owned()))
+            }
+            None => Ok(()),
+        }
     }
 
     fn address(&self, key: &str, text: &Spanned<String>) -> Result<IpAddr, FileProblem> {

@@ -65,7 +65,7 @@ impl Agent {
             }
         };
         let (own, brokers) = (session.own.clone(), session.line.brokers());
-        session.line.hush();
+        let writer = session.line.hush();
         let events = self.events.clone();
         self.departure = Some(Departure {
             step: Step::Withdrawing,
@@ -75,6 +75,8 @@ impl Agent {
             reply,
         });
         tokio::spawn(async move {
+            // Whether it ended by itself or was stopped does not matter, only that it has.
+            drop(writer.await);
             let result = match spec {
                 Some(spec) => {
                     let said = line::say_last(&brokers, &own, &spec);

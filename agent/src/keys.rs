@@ -38,7 +38,9 @@ pub enum KeysError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A file does not hold a key.
-    #[error("{path}: not a key of 32 bytes; restore it, or leave and join again")]
+    #[error(
+        "{path}: not a key of 32 bytes; restore it, or empty the state directory and join with a new token (token create --rekey)"
+    )]
     Damaged {
         /// The file.
         path: String,

@@ -10,7 +10,7 @@ use sealane_api::names::GatewayId;
 use sealane_broker::access::{AccessError, Broker};
 use sealane_broker::board::{BoardEvent, Kind};
 use sealane_broker::mirror;
-use sealane_broker::publish::{self, PublishError, Retry};
+use sealane_broker::publish::{self, Found, PublishError, Retry};
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -52,13 +52,17 @@ pub struct BrokerLine {
     brokers: Vec<Broker>,
     unusable: Vec<String>,
     addresses: BTreeSet<IpAddr>,
+    listed: Vec<BrokerAddress>,
     word: watch::Sender<Option<Word>>,
     hushed: Option<Word>,
+    events: mpsc::Sender<Event>,
+    writer: JoinHandle<()>,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Drop for BrokerLine {
     fn drop(&mut self) {
+        self.writer.abort();
         self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
@@ -84,8 +88,8 @@ impl BrokerLine {
                     }
                 }
             }),
-            tokio::spawn(keep_word(brokers.clone(), words, events)),
         ];
+        let writer = tokio::spawn(keep_word(brokers.clone(), words, events.clone()));
         let url = brokers.first().map(|broker| broker.url.clone()).unwrap_or_default();
         let hosts = listed.iter().chain(&membership.brokers).filter_map(|it| host_of(&it.url));
         Self {
@@ -95,6 +99,9 @@ impl BrokerLine {
             unusable,
             word,
             hushed: None,
+            listed: listed.to_vec(),
+            events,
+            writer,
             tasks,
         }
     }
@@ -134,13 +141,24 @@ impl BrokerLine {
         self.word.send_if_modified(|word| word.as_mut().map(|held| held.turn += 1).is_some());
     }
 
-    /// Stops keeping our word on the broker: a last one follows.
-    pub fn hush(&mut self) {
+    /// Says whether the line was opened for these brokers.
+    pub fn is_for(&self, listed: &[BrokerAddress]) -> bool {
+        self.listed == listed
+    }
+
+    /// Stops keeping our word on the broker, since a last one follows; wait for the writer to end
+    /// before that is written, or it may be overwritten by the word before it.
+    pub fn hush(&mut self) -> JoinHandle<()> {
         self.hushed = self.word.send_replace(None);
+        self.writer.abort();
+        let idle = tokio::spawn(std::future::ready(()));
+        std::mem::replace(&mut self.writer, idle)
     }
 
     /// Keeps the word from before [`BrokerLine::hush`] again.
     pub fn speak_on(&mut self) {
+        let words = self.word.subscribe();
+        self.writer = tokio::spawn(keep_word(self.brokers.clone(), words, self.events.clone()));
         self.word.send_replace(self.hushed.take());
     }
 
@@ -176,7 +194,8 @@ pub async fn say_last(
         retry: Retry::OnChange,
     });
     for broker in brokers {
-        last = publish::publish(broker, Kind::Advertisement, &own.to_string(), spec).await;
+        last =
+            publish::publish(broker, Kind::Advertisement, &own.to_string(), spec).await.map(drop);
         if last.is_ok() {
             break;
         }
@@ -200,6 +219,7 @@ async fn keep_word(
     events: mpsc::Sender<Event>,
 ) {
     let mut wait = SHORTEST_WAIT;
+    let mut last_spec = None;
     loop {
         let word = words.borrow_and_update().clone();
         let Some(word) = word else {
@@ -208,23 +228,37 @@ async fn keep_word(
             }
             continue;
         };
-        let mut result = Ok(());
-        for broker in &brokers {
-            result = publish::publish(broker, Kind::Advertisement, &word.name, &word.spec).await;
-            if result.is_ok() {
-                break;
-            }
-        }
+        let known = last_spec.replace(word.spec.clone()) == Some(word.spec.clone());
+        let result = write(&brokers, &word).await;
+        // Another hand put something else in the place of our word: that is no race to win.
+        let contested = known && matches!(result, Ok(Found::Other));
         let failed = result.is_err();
-        if events.send(Event::Published(result)).await.is_err() {
+        if events.send(Event::Published(result.map(drop))).await.is_err() {
             return;
         }
-        let next = if failed { wait.mul_f64(rand::random_range(0.5..=1.0)) } else { Duration::MAX };
-        wait = if failed { (wait * 2).min(LONGEST_WAIT) } else { SHORTEST_WAIT };
-        if let Ok(Err(_)) = tokio::time::timeout(next, words.changed()).await {
+        if failed || contested {
+            let pause = wait.mul_f64(rand::random_range(0.5..=1.0));
+            wait = (wait * 2).min(LONGEST_WAIT);
+            tokio::time::sleep(pause).await;
+        } else if !known {
+            wait = SHORTEST_WAIT;
+        }
+        if !failed && words.changed().await.is_err() {
             return;
         }
     }
+}
+
+/// Writes a word on the first broker that takes it.
+async fn write(brokers: &[Broker], word: &Word) -> Result<Found, PublishError> {
+    let mut result = Ok(Found::Same);
+    for broker in brokers {
+        result = publish::publish(broker, Kind::Advertisement, &word.name, &word.spec).await;
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
 }
 
 fn host_of(url: &str) -> Option<IpAddr> {

@@ -46,7 +46,9 @@ pub enum MembershipError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The file is not what this program writes.
-    #[error("{path}: {cause}; restore it, or leave and join again")]
+    #[error(
+        "{path}: {cause}; restore it, or empty the state directory and join with a new token (token create --rekey)"
+    )]
     Damaged {
         /// The file.
         path: String,

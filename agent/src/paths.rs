@@ -2,7 +2,7 @@
 //! facts. Does not decide what follows from a path's health.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use sealane_plan::health::{EndpointAdvice, LaneHealth, LegHealth, PathState, Session};
@@ -24,6 +24,7 @@ use sealane_state::wireguard::PublicKey;
 use tokio::sync::mpsc;
 
 use crate::event::{Datagram, Event};
+use crate::facts;
 use crate::inquiry::{self, Listener};
 use crate::probe_io::{ProbeSockets, Sent, Way};
 
@@ -238,6 +239,9 @@ impl Paths {
 
     fn follow_lanes(&mut self, now: Time, plan: &Plan, seen: &Observation) {
         let families = families(seen);
+        let worked = |lane: &Watched<LaneTarget>| lane.path.last_endpoint();
+        let known: BTreeMap<LaneId, SocketAddr> =
+            self.lanes.iter().filter_map(|(id, lane)| Some((*id, worked(lane)?))).collect();
         self.lanes.retain(|id, lane| {
             plan.probes.lanes.get(id).is_some_and(|target| {
                 target.destination == lane.target.destination
@@ -245,16 +249,15 @@ impl Paths {
             })
         });
         for (id, target) in &plan.probes.lanes {
-            let candidates: Vec<Candidate> = target.candidates.iter().map(candidate).collect();
+            let candidates: Vec<Candidate> =
+                target.candidates.iter().map(|it| candidate(it, seen)).collect();
             let carries = plan.choices.values().any(|chosen| *chosen == id.remote);
             let interest = if carries { Interest::Carrying } else { Interest::Idle };
             let lane = self.lanes.entry(*id).or_insert_with(|| {
                 let config = config(target.destination, target.max_mtu, interest);
-                watched(
-                    target.clone(),
-                    way(Some(&target.link), target.source, seen),
-                    Path::lane(now, config, &candidates, families),
-                )
+                let mut path = Path::lane(now, config, &candidates, families);
+                known.get(id).into_iter().for_each(|last| path.resume_at(*last));
+                watched(target.clone(), way(Some(&target.link), target.source, seen), path)
             });
             lane.target = target.clone();
             lane.path.set_candidates(&candidates);
@@ -339,8 +342,12 @@ fn saturated(mtu: u32) -> u16 {
     u16::try_from(mtu).unwrap_or(u16::MAX)
 }
 
-fn candidate(of: &sealane_plan::remote::Candidate) -> Candidate {
+fn candidate(of: &sealane_plan::remote::Candidate, seen: &Observation) -> Candidate {
+    let foreign = seen.facts.links.iter().filter(|(name, _)| !facts::is_ours(name));
+    let mut networks = foreign.flat_map(|(_, link)| link.addresses.iter());
+    let is_on_link = networks.any(|net| net.contains(of.endpoint.ip()));
     let source = match of.kind {
+        _ if is_on_link => Source::OnLink,
         CandidateKind::Private => Source::Private,
         CandidateKind::Public => Source::Public,
         CandidateKind::Observed => Source::Observed,

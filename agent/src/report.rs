@@ -128,7 +128,7 @@ impl Agent {
         let (_, refused) = session.granted(&self.config);
         for network in refused.iter().filter(|_| listed) {
             let next = format!(
-                "have root grant it: sealane token create --cluster {} --cidr {network}",
+                "have root grant it: sealane member update --cluster {} with every --cidr, {network} too",
                 session.own.member
             );
             let cause = "the ClusterSet does not grant it to this member";

@@ -19,11 +19,13 @@ use crate::event::Event;
 use crate::facts;
 use crate::hand::{Errand, Pass, Wish};
 use crate::keys::Ring;
+use crate::line::BrokerLine;
 use crate::metrics::Metrics;
 use crate::notify;
 use crate::paths::Paths;
 use crate::pings::Pings;
 use crate::session::{Session, SessionError};
+use crate::traces::Patience;
 use crate::trust::Outcome;
 use crate::word;
 
@@ -62,6 +64,8 @@ pub struct Agent {
     pub unsaid: Option<String>,
     /// Why nothing was signed.
     pub unsigned: Option<String>,
+    /// When other agents asked last.
+    pub patience: Patience,
     /// Leaving, while it lasts.
     pub departure: Option<Departure>,
     /// Secrets lent to the host.
@@ -118,6 +122,7 @@ impl Agent {
             unseen: None,
             unsaid: None,
             unsigned: None,
+            patience: Patience::default(),
             departure: None,
             ring,
             metrics,
@@ -304,6 +309,20 @@ impl Agent {
             self.metrics.count_rejection(crate::report::kind_name(kind), rejected.reason.as_str());
         }
         self.stale |= outcome.changed;
+        if outcome.changed {
+            self.follow_brokers();
+        }
+    }
+
+    /// Opens the line anew when the ClusterSet names other brokers than it was opened for.
+    fn follow_brokers(&mut self) {
+        let Some(session) = &mut self.session else { return };
+        let Some(set) = session.trust.receiver().clusterset() else { return };
+        if self.departure.is_none() && !session.line.is_for(&set.brokers) {
+            tracing::info!("the ClusterSet names other brokers");
+            let brokers = set.brokers.clone();
+            session.line = BrokerLine::open(&session.membership, &brokers, self.events.clone());
+        }
     }
 
     /// Gathers the facts, makes the plan, and hands it on.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use ipnetwork::IpNetwork;
 use sealane_plan::documents;
@@ -26,6 +27,35 @@ use crate::hand::{Errand, Terrain};
 use crate::inquiry::{self, Inquiry};
 use crate::probe_io::Way;
 use crate::run::{Agent, unix_now};
+
+/// Least time between two questions of one agent: each costs a look at the whole host.
+const BETWEEN_QUESTIONS: Duration = Duration::from_millis(250);
+/// Least time between two questions of anybody.
+const BETWEEN_ANY: Duration = Duration::from_millis(50);
+
+/// When other agents asked last, so that none can keep this host busy.
+#[derive(Debug, Default)]
+pub struct Patience {
+    last: Option<Instant>,
+    by_agent: BTreeMap<IpAddr, Instant>,
+}
+
+impl Patience {
+    /// Says whether a question of `from` may be answered now, and notes it if so.
+    fn grants(&mut self, from: IpAddr) -> bool {
+        let now = Instant::now();
+        let soon = |last: Option<&Instant>, least| last.is_some_and(|at| now < *at + least);
+        if soon(self.last.as_ref(), BETWEEN_ANY)
+            || soon(self.by_agent.get(&from), BETWEEN_QUESTIONS)
+        {
+            return false;
+        }
+        self.by_agent.retain(|_, at| now < *at + BETWEEN_QUESTIONS);
+        self.by_agent.insert(from, now);
+        self.last = Some(now);
+        true
+    }
+}
 
 /// Everything that a trace needs of the loop, taken at once.
 struct Scene {
@@ -67,6 +97,10 @@ impl Agent {
         let Inquiry { way, from, question, reply } = inquiry;
         if !self.paths.knows(from) {
             tracing::debug!(%from, "question of a stranger");
+            return;
+        }
+        if !self.patience.grants(from) {
+            tracing::debug!(%from, "too many questions");
             return;
         }
         let (Ok(scene), Some(link)) = (self.scene(), way.link) else { return };

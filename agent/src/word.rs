@@ -3,12 +3,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use sealane_api::advertisement::CandidateKind;
+use sealane_api::advertisement::{Candidate, CandidateKind};
 use sealane_api::time::UnixTime;
 use sealane_state::facts::Observation;
 use serde_json::Value;
 
-use crate::advertise::{self, AuthorError, Wish};
+use crate::advertise::{AuthorError, MOST_CANDIDATES, Wish};
 use crate::config::Config;
 use crate::facts;
 use crate::session::Session;
@@ -16,19 +16,19 @@ use crate::session::Session;
 /// Returns what this gateway wants to say, given the host and the MTU of its lanes in bytes.
 pub fn wish(session: &Session, config: &Config, seen: &Observation, mtu: u32) -> Wish {
     let (networks, _) = session.granted(config);
-    let configured = config.tunnel.endpoints.iter().copied();
-    let mut candidates = advertise::candidates(CandidateKind::Public, configured);
-    let own = own_addresses(config, seen);
     let port = config.tunnel.listen_port;
-    let sockets = |kind: CandidateKind| {
-        own.iter()
-            .filter(move |address| kind_of(**address) == kind)
-            .map(move |address| SocketAddr::new(*address, port))
-    };
-    for kind in [CandidateKind::Private, CandidateKind::Public] {
-        candidates.extend(advertise::candidates(kind, sockets(kind)));
-    }
-    candidates.sort_by_key(|candidate| matches!(candidate.kind, CandidateKind::Public));
+    let found = own_addresses(config, seen)
+        .into_iter()
+        .map(|address| (kind_of(address), SocketAddr::new(address, port)));
+    let configured =
+        config.tunnel.endpoints.iter().map(|address| (CandidateKind::Public, *address));
+    // What was configured is never crowded out by a host with many links.
+    let mut chosen: Vec<_> = configured.chain(found).take(MOST_CANDIDATES).collect();
+    chosen.sort_by_key(|(kind, _)| matches!(kind, CandidateKind::Public));
+    let candidates = chosen
+        .into_iter()
+        .map(|(kind, address)| Candidate { kind, addr: address.ip(), port: address.port() })
+        .collect();
     Wish {
         networks,
         slot: facts::own_slot(config),

@@ -37,6 +37,15 @@ pub enum Retry {
     OnChange,
 }
 
+/// What [`publish`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// The broker had something else, or nothing; it was written.
+    Other,
+    /// The broker had it already; nothing was written.
+    Same,
+}
+
 /// Brings the object's `spec` on the broker to `spec`; writes nothing when it is that already.
 ///
 /// # Errors
@@ -46,9 +55,9 @@ pub async fn publish(
     kind: Kind,
     name: &str,
     spec: &Value,
-) -> Result<(), PublishError> {
+) -> Result<Found, PublishError> {
     if read(broker, kind, name).await?.as_ref() == Some(spec) {
-        return Ok(());
+        return Ok(Found::Same);
     }
     let object = json!({
         "apiVersion": format!("{GROUP}/{VERSION}"),
@@ -59,7 +68,7 @@ pub async fn publish(
     let how = PatchParams::apply(FIELD_MANAGER).force();
     let request = endpoint(broker, kind).patch(name, &how, &Patch::Apply(&object));
     ask(broker, request).await.map_err(|error| refused(broker, name, &error))?;
-    Ok(())
+    Ok(Found::Other)
 }
 
 /// Reads one object's `spec`; `None` when the broker has no such object.

@@ -13,7 +13,7 @@ use sealane_state::facts::{
     SeenAction, SeenRule,
 };
 use sealane_state::host::HostState;
-use sealane_state::link::{Link, LinkKind};
+use sealane_state::link::{Backend, Link, LinkKind};
 use sealane_state::name::LinkName;
 use sealane_state::owner;
 use sealane_state::route::{Route, RouteKey};
@@ -117,6 +117,7 @@ impl Host {
     /// [`ObserveError`]. A WireGuard device that does not answer is no error: it is left out, so
     /// that a plan sets it up again.
     pub fn observe(&mut self, settings: &BTreeSet<SysctlKey>) -> Result<Observation, ObserveError> {
+        self.devices.tunnels().reap();
         let channel = &mut self.channel;
         let links = LinkTable::read(channel).map_err(reading("links"))?;
         if links.unreadable > 0 {
@@ -135,15 +136,18 @@ impl Host {
             sysctls: self.ledger.observe(&BTreeSet::new())?,
             devices: BTreeMap::new(),
         };
+        let standing: BTreeSet<_> = ours.links.values().filter_map(backend).collect();
         let mut facts = HostFacts {
             links: link_facts(&links, &seen_addresses),
             routes: foreign_routes(channel, &links, &seen_rules).map_err(reading("routes"))?,
             sysctls: self.ledger.observe(settings)?,
-            backends: self.devices.backends(),
+            // A missing program or device node stops no tunnel that runs.
+            backends: self.devices.backends().union(&standing).copied().collect(),
+            standing,
             families: families(),
             peers: BTreeMap::new(),
         };
-        let lanes: Vec<_> = ours.links.iter().filter(|(_, link)| is_lane(link)).collect();
+        let lanes = ours.links.iter().filter(|(_, link)| backend(link).is_some());
         for (name, _) in lanes {
             match self.devices.observe(name) {
                 Ok((device, peers)) => {
@@ -218,8 +222,12 @@ fn reading(what: &'static str) -> impl Fn(Refusal) -> ObserveError {
     move |refusal| ObserveError::Netlink { what, refusal }
 }
 
-fn is_lane(link: &Link) -> bool {
-    matches!(link.kind, LinkKind::WireGuard(_))
+/// The backend of a lane link.
+fn backend(link: &Link) -> Option<Backend> {
+    match link.kind {
+        LinkKind::WireGuard(backend) => Some(backend),
+        LinkKind::Vxlan(_) => None,
+    }
 }
 
 fn link_facts(links: &LinkTable, seen: &[SeenAddress]) -> BTreeMap<LinkName, LinkFacts> {

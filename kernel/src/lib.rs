@@ -7,6 +7,7 @@ pub mod outcome;
 pub mod netlink;
 pub mod nft;
 pub mod sysctl;
+mod side_effects;
 mod statefile;
 pub mod wireguard;
 pub mod keyring;

@@ -1,7 +1,7 @@
 //! Owns carrying out changes: consecutive ones of a kind together, in the order given. Does not own
 //! the order, nor how each part of the host is written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem::discriminant;
 
 use nix::errno::Errno;
@@ -16,8 +16,9 @@ use crate::keyring::Keyring;
 use crate::netlink::channel::Write;
 use crate::netlink::links::{self, Driver, LinkTable};
 use crate::netlink::refusal::Refusal;
-use crate::netlink::{addresses, neighbours, own_links, routes, rules};
+use crate::netlink::{addresses, neighbours, own_links, routes, rules, snapshot};
 use crate::outcome::{Fault, Outcome};
+use crate::side_effects;
 use crate::sysctl::Restored;
 use crate::wireguard::WireguardError;
 
@@ -83,7 +84,12 @@ impl<'a> Performer<'a> {
         if let Some(link) = key.link() {
             self.insist_on_own(&link)?;
         }
-        Ok(self.host.ledger.set(key, value)?)
+        let links = if side_effects::ends_ra(key) {
+            snapshot::ra_links(&mut self.host.channel)?
+        } else {
+            BTreeSet::new()
+        };
+        Ok(self.host.ledger.set_keeping_routers(key, value, &links)?)
     }
 
     fn restore(&mut self, key: &SysctlKey) -> Result<(), Fault> {

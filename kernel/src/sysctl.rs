@@ -6,9 +6,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use sealane_state::name::LinkName;
 use sealane_state::sysctl::SysctlKey;
 use serde::{Deserialize, Serialize};
 
+use crate::side_effects::{self, HEED_RA_AS_HOST, HEED_RA_AS_ROUTER};
 use crate::statefile;
 
 /// File name of the ledger, inside the folder that [`Ledger::open`] is given.
@@ -18,6 +20,10 @@ const LEDGER_FILE: &str = "sysctl.json";
 ///
 /// An entry is on the disk before the setting is written, so no crash can lose a former value.
 /// Entries of an earlier boot, and of links that are gone, need no restoring and are forgotten.
+///
+/// Host-wide forwarding rewrites settings of every link; its entry remembers those too. What another
+/// hand set them to while we held it cannot be told from the kernel's doing when it is the same
+/// value: a program that came later and found forwarding on has to turn it on anew when we leave.
 #[derive(Debug)]
 pub struct Ledger {
     root: PathBuf,
@@ -33,6 +39,8 @@ struct Held {
     before: String,
     /// Values that we wrote, or were about to: a crash leaves open which of them stands.
     written: BTreeSet<String>,
+    /// Values before us of what changes with it, where `before` does not bring them back.
+    beside: BTreeMap<SysctlKey, String>,
 }
 
 /// What became of a setting when it was given back.
@@ -109,6 +117,15 @@ struct HeldEntry {
     key: Vec<String>,
     before: String,
     written: BTreeSet<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    beside: Vec<BesideEntry>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BesideEntry {
+    key: Vec<String>,
+    before: String,
 }
 
 impl Ledger {
@@ -175,26 +192,53 @@ impl Ledger {
     /// # Errors
     /// [`SysctlError`]; after `Ledger` the setting was not touched.
     pub fn set(&mut self, key: &SysctlKey, value: &str) -> Result<(), SysctlError> {
+        self.set_keeping_routers(key, value, &BTreeSet::new())
+    }
+
+    /// As [`Ledger::set`]; before the write those of `links` that would lose their advertised router
+    /// by it are told to heed advertisements all the same (`accept_ra` 1 becomes 2). That is part of
+    /// the entry, and goes back with it.
+    ///
+    /// # Errors
+    /// As [`Ledger::set`].
+    pub fn set_keeping_routers(
+        &mut self,
+        key: &SysctlKey,
+        value: &str,
+        links: &BTreeSet<LinkName>,
+    ) -> Result<(), SysctlError> {
         let value = normal(value);
         let present = self.read(key)?;
-        let mut held = self
-            .held
-            .get(key)
-            .cloned()
-            .unwrap_or_else(|| Held { before: present.clone(), written: BTreeSet::new() });
+        let mut held = self.held.get(key).cloned().unwrap_or_else(|| Held {
+            before: present.clone(),
+            written: BTreeSet::new(),
+            beside: BTreeMap::new(),
+        });
         if !held.written.contains(&present) {
             held.before = present.clone();
         }
         held.written.insert(value.clone());
+        let mut heeding = BTreeMap::new();
+        if present != value {
+            heeding = self.heeding_as_hosts(links)?;
+            let beside = self.not_given_back_by(key, &held.before)?.into_iter();
+            for (side, before) in beside.chain(heeding.clone()) {
+                held.beside.entry(side).or_insert(before);
+            }
+        }
         if self.held.get(key) != Some(&held) {
             let mut next = self.held.clone();
             next.insert(key.clone(), held);
             self.save(next)?;
         }
+        for side in heeding.keys() {
+            unless_vanished(self.write(side, HEED_RA_AS_ROUTER))?;
+        }
         if present == value { Ok(()) } else { self.write(key, &value) }
     }
 
-    /// Writes the former value back, if the present one is still ours, and forgets the entry.
+    /// Writes the former value back, if the present one is still ours, and forgets the entry. So it
+    /// does with what changed along: what still shows what the write made of it goes back.
     ///
     /// # Errors
     /// [`SysctlError`]; the entry is then kept, so it can be tried again.
@@ -203,15 +247,17 @@ impl Ledger {
             return Ok(Restored::NotHeld);
         };
         let outcome = match self.read(key) {
+            // Written once more, forwarding would again spread to every link.
+            Ok(present) if present == held.before => Restored::Written,
             Ok(present) if held.written.contains(&present) => {
                 self.write(key, &held.before)?;
                 Restored::Written
             }
-            Ok(present) if present == held.before => Restored::Written,
             Ok(present) => Restored::ChangedSince { present },
             Err(SysctlError::Missing { .. }) => Restored::Vanished,
             Err(fault) => return Err(fault),
         };
+        self.give_back_beside(&held)?;
         self.forget(key)?;
         Ok(outcome)
     }
@@ -224,6 +270,59 @@ impl Ledger {
         let mut next = self.held.clone();
         next.remove(key);
         self.save(next)
+    }
+
+    /// Returns what changes when `key` is written and would not become what it is when `key` became
+    /// `before` again.
+    fn not_given_back_by(
+        &self,
+        key: &SysctlKey,
+        before: &str,
+    ) -> Result<BTreeMap<SysctlKey, String>, SysctlError> {
+        let sides = side_effects::rewritten_with(key, &self.root)
+            .map_err(|fault| refused("list what changes with", key, fault))?;
+        let mut kept = BTreeMap::new();
+        for side in sides {
+            if let Some(present) = unless_vanished(self.read(&side))?
+                && present != side_effects::shown(&side, before)
+            {
+                kept.insert(side, present);
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Returns `accept_ra` of those links that heed router advertisements while they do not forward,
+    /// and do not forward yet.
+    fn heeding_as_hosts(
+        &self,
+        links: &BTreeSet<LinkName>,
+    ) -> Result<BTreeMap<SysctlKey, String>, SysctlError> {
+        let mut heeding = BTreeMap::new();
+        for link in links {
+            let accept_ra = side_effects::accept_ra(link);
+            let present = unless_vanished(self.read(&accept_ra))?;
+            let forwards = unless_vanished(self.read(&side_effects::forwarding(link)))?;
+            if present.as_deref() == Some(HEED_RA_AS_HOST) && forwards.as_deref() == Some("0") {
+                heeding.insert(accept_ra, HEED_RA_AS_HOST.to_owned());
+            }
+        }
+        Ok(heeding)
+    }
+
+    /// One that cannot be written does not stop the others; the first reason is returned.
+    fn give_back_beside(&self, held: &Held) -> Result<(), SysctlError> {
+        let mut sides: Vec<_> = held.beside.iter().collect();
+        sides.sort_by_key(|(side, _)| side_effects::goes_back_last(side));
+        let give_back = |(side, before): (&SysctlKey, &String)| match self.read(side)? {
+            present if present == *before => Ok(()),
+            present if present == side_effects::shown(side, &held.before) => {
+                self.write(side, before)
+            }
+            _ => Ok(()),
+        };
+        let outcomes: Vec<_> = sides.into_iter().map(give_back).collect();
+        outcomes.into_iter().try_for_each(|outcome| unless_vanished(outcome).map(drop))
     }
 
     fn write(&self, key: &SysctlKey, value: &str) -> Result<(), SysctlError> {
@@ -264,11 +363,33 @@ impl HeldEntry {
             key: key.components().to_vec(),
             before: held.before.clone(),
             written: held.written.clone(),
+            beside: held
+                .beside
+                .iter()
+                .map(|(key, before)| BesideEntry {
+                    key: key.components().to_vec(),
+                    before: before.clone(),
+                })
+                .collect(),
         }
     }
 
     fn into_held(self) -> (SysctlKey, Held) {
-        (self.key.into_iter().collect(), Held { before: self.before, written: self.written })
+        let beside = self.beside.into_iter();
+        let beside = beside.map(|entry| (entry.key.into_iter().collect(), entry.before)).collect();
+        (
+            self.key.into_iter().collect(),
+            Held { before: self.before, written: self.written, beside },
+        )
+    }
+}
+
+/// A setting that went with its link needs nothing more.
+fn unless_vanished<T>(result: Result<T, SysctlError>) -> Result<Option<T>, SysctlError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(SysctlError::Missing { .. }) => Ok(None),
+        Err(fault) => Err(fault),
     }
 }
 
@@ -286,163 +407,4 @@ fn normal(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use tempfile::TempDir;
-
-    use super::*;
-
-    #[test]
-    fn a_setting_is_given_back_as_it_was_before_the_first_write() {
-        let host = Host::with("net/ipv4/ip_forward", "0\n");
-        let key = SysctlKey::new(["net", "ipv4", "ip_forward"]);
-        let mut ledger = host.ledger();
-        ledger.set(&key, "1").unwrap();
-        ledger.set(&key, "2").unwrap();
-        assert_eq!(host.value("net/ipv4/ip_forward"), "2");
-        let mut restarted = host.ledger();
-        assert_eq!(restarted.restore(&key).unwrap(), Restored::Written);
-        assert_eq!(host.value("net/ipv4/ip_forward"), "0");
-        assert_eq!(restarted.restore(&key).unwrap(), Restored::NotHeld);
-        assert!(!host.state.path().join(LEDGER_FILE).exists());
-    }
-
-    #[test]
-    fn the_former_value_is_on_the_disk_before_the_setting_changes() {
-        let host = Host::with("net/a", "0");
-        let key = SysctlKey::new(["net", "a"]);
-        let mut ledger = host.ledger();
-        // A state folder that cannot be made: a file stands where it should be.
-        ledger.path = host.root.path().join("net/a/sysctl.json");
-        assert!(matches!(ledger.set(&key, "1"), Err(SysctlError::Ledger { .. })));
-        assert_eq!(host.value("net/a"), "0");
-        let mut ledger = host.ledger();
-        ledger.set(&key, "1").unwrap();
-        let file = host.state.path().join(LEDGER_FILE).metadata().unwrap();
-        assert_eq!(file.permissions().mode() & 0o777, 0o600);
-    }
-
-    #[test]
-    fn what_someone_else_set_since_stays() {
-        let host = Host::with("net/a", "0");
-        let key = SysctlKey::new(["net", "a"]);
-        let mut ledger = host.ledger();
-        ledger.set(&key, "1").unwrap();
-        host.put("net/a", "7");
-        let outcome = Restored::ChangedSince { present: "7".to_owned() };
-        assert_eq!(ledger.restore(&key).unwrap(), outcome);
-        assert_eq!(host.value("net/a"), "7");
-        assert_eq!(ledger.observe(&BTreeSet::new()).unwrap(), BTreeMap::new());
-    }
-
-    #[test]
-    fn a_value_that_someone_else_set_and_we_overrode_is_the_one_given_back() {
-        let host = Host::with("net/a", "0");
-        let key = SysctlKey::new(["net", "a"]);
-        let mut ledger = host.ledger();
-        ledger.set(&key, "1").unwrap();
-        host.put("net/a", "7");
-        ledger.set(&key, "1").unwrap();
-        ledger.restore(&key).unwrap();
-        assert_eq!(host.value("net/a"), "7");
-    }
-
-    #[test]
-    fn a_crash_between_ledger_and_write_loses_no_former_value() {
-        let host = Host::with("net/a", "0");
-        let key = SysctlKey::new(["net", "a"]);
-        let mut ledger = host.ledger();
-        ledger.set(&key, "1").unwrap();
-        ledger.set(&key, "2").unwrap();
-        // As if the second write had not reached the kernel.
-        host.put("net/a", "1");
-        let mut restarted = host.ledger();
-        restarted.set(&key, "2").unwrap();
-        restarted.restore(&key).unwrap();
-        assert_eq!(host.value("net/a"), "0");
-    }
-
-    #[test]
-    fn settings_of_vanished_links_are_forgotten() {
-        let host = Host::with("net/ipv4/conf/sealane0/rp_filter", "0");
-        let key = SysctlKey::new(["net", "ipv4", "conf", "sealane0", "rp_filter"]);
-        let mut ledger = host.ledger();
-        ledger.set(&key, "2").unwrap();
-        fs::remove_dir_all(host.root.path().join("net/ipv4/conf/sealane0")).unwrap();
-        assert_eq!(ledger.observe(&BTreeSet::new()).unwrap(), BTreeMap::new());
-        assert_eq!(ledger.restore(&key).unwrap(), Restored::Vanished);
-        assert!(matches!(ledger.set(&key, "2"), Err(SysctlError::Missing { .. })));
-    }
-
-    #[test]
-    fn a_reboot_ends_what_we_hold() {
-        let host = Host::with("net/a", "0");
-        host.put("kernel/random/boot_id", "one\n");
-        let key = SysctlKey::new(["net", "a"]);
-        host.ledger().set(&key, "1").unwrap();
-        host.put("kernel/random/boot_id", "two\n");
-        assert_eq!(host.ledger().restore(&key).unwrap(), Restored::NotHeld);
-    }
-
-    #[test]
-    fn observed_are_the_held_and_the_asked_for_with_single_blanks() {
-        let host = Host::with("net/ipv4/ports", "32768\t60999\n");
-        host.put("net/a", "0");
-        let held = SysctlKey::new(["net", "a"]);
-        let asked = SysctlKey::new(["net", "ipv4", "ports"]);
-        let absent = SysctlKey::new(["net", "ipv6", "off"]);
-        let mut ledger = host.ledger();
-        ledger.set(&held, "1").unwrap();
-        let seen = ledger.observe(&BTreeSet::from([asked.clone(), absent])).unwrap();
-        let expected = [(held, "1".to_owned()), (asked, "32768 60999".to_owned())];
-        assert_eq!(seen, BTreeMap::from(expected));
-    }
-
-    #[test]
-    fn no_key_leads_out_of_the_settings() {
-        let host = Host::with("net/a", "0");
-        let mut ledger = host.ledger();
-        for part in ["..", ".", "", "a/b", "../../etc"] {
-            let key = SysctlKey::new(["net", part]);
-            assert!(matches!(ledger.read(&key), Err(SysctlError::Key { .. })), "{part}");
-            assert!(matches!(ledger.set(&key, "1"), Err(SysctlError::Key { .. })), "{part}");
-        }
-    }
-
-    #[test]
-    fn a_damaged_ledger_is_an_error_that_names_the_file() {
-        let host = Host::with("net/a", "0");
-        fs::write(host.state.path().join(LEDGER_FILE), "{\"boot_id\":").unwrap();
-        let fault = Ledger::below(host.root.path(), host.state.path()).unwrap_err().to_string();
-        assert!(fault.contains(LEDGER_FILE), "{fault}");
-    }
-
-    /// A folder that looks like `/proc/sys`.
-    struct Host {
-        root: TempDir,
-        state: TempDir,
-    }
-
-    impl Host {
-        fn with(name: &str, value: &str) -> Self {
-            let host = Self { root: TempDir::new().unwrap(), state: TempDir::new().unwrap() };
-            host.put(name, value);
-            host
-        }
-
-        fn put(&self, name: &str, value: &str) {
-            let file = self.root.path().join(name);
-            fs::create_dir_all(file.parent().unwrap()).unwrap();
-            fs::write(file, value).unwrap();
-        }
-
-        fn value(&self, name: &str) -> String {
-            fs::read_to_string(self.root.path().join(name)).unwrap()
-        }
-
-        fn ledger(&self) -> Ledger {
-            Ledger::below(self.root.path(), self.state.path()).unwrap()
-        }
-    }
-}
+mod tests;

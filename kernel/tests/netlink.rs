@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod namespace;
+mod sweeper;
 
 use sealane_kernel::netlink::channel::Channel;
 use sealane_kernel::netlink::own_links;

@@ -4,6 +4,7 @@
 
 mod fixtures;
 mod namespace;
+mod sweeper;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod namespace;
+mod sweeper;
 
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};

@@ -4,11 +4,23 @@
 
 mod fixtures;
 mod namespace;
+mod sweeper;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddrV6;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::net::if_::if_nametoindex;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{getsockopt, sockopt};
+use nix::unistd::Pid;
 use sealane_kernel::netlink::relevance::HostEvent;
+use sealane_kernel::wireguard::uapi::SOCKET_DIR;
 use sealane_state::address::Address;
 use sealane_state::filter::{Chain, FilterRule, FilterTable, Hook, HookKind, HookPoint};
 use sealane_state::host::HostState;
@@ -17,6 +29,8 @@ use sealane_state::name::LinkName;
 use sealane_state::owner;
 use sealane_state::route::{Route, Target};
 use sealane_state::sysctl::SysctlKey;
+use socket2::{Domain, Protocol, Socket, Type};
+use tempfile::TempDir;
 
 use crate::fixtures::{Keys, device_with, full_peer, net};
 use crate::namespace::{TestHost, assert_same, key, node, sh};
@@ -92,6 +106,103 @@ fn a_setting_that_another_hand_flips_is_told_of_and_repaired() {
 }
 
 #[test]
+fn what_forwarding_does_to_foreign_links_is_undone() {
+    let mut host = gateway_host();
+    sh("sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0");
+    sh("sysctl -qw net.ipv4.conf.all.accept_redirects=0 net.ipv4.conf.default.forwarding=1");
+    sh("sysctl -qw net.ipv4.conf.up0.forwarding=1 net.ipv6.conf.up0.forwarding=1");
+    let before = everything();
+    host.reach(&gateway());
+    assert_eq!(sh("sysctl -n net.ipv6.conf.far0.forwarding").trim(), "1");
+    host.reach(&HostState::default());
+    assert_same(&before, &everything());
+}
+
+#[test]
+fn a_router_that_advertises_itself_is_kept_while_we_forward() {
+    let mut host = gateway_host();
+    sh("sysctl -qw net.ipv6.conf.all.forwarding=0 net.ipv6.conf.up0.accept_ra=1");
+    // Another link gets its forwarding back, which must not cost the router either.
+    sh("sysctl -qw net.ipv6.conf.lo.forwarding=1");
+    sh("ip addr add fe80::a/64 dev up0 nodad; ip addr add fe80::b/64 dev far0 nodad");
+    let router = || sh("ip -6 route show default proto ra dev up0");
+    let advertised = || {
+        let deadline = Instant::now() + DEADLINE;
+        while router().is_empty() {
+            assert!(Instant::now() < deadline, "no router heeded");
+            advertise_router("far0");
+        }
+    };
+    advertised();
+    host.reach(&gateway());
+    assert!(router().contains("via fe80::b"), "dropped when forwarding was set");
+    sh("ip -6 route del default proto ra dev up0");
+    advertised();
+    host.reach(&HostState::default());
+    assert!(router().contains("via fe80::b"), "dropped when forwarding was given back");
+    let left = ["up0.accept_ra", "up0.forwarding", "lo.forwarding"]
+        .map(|name| sh(&format!("sysctl -n net.ipv6.conf.{name}")).trim().to_owned());
+    assert_eq!(left, ["1", "0", "1"]);
+}
+
+#[test]
+fn a_lane_that_stands_needs_no_program() {
+    let folder = TempDir::new().unwrap();
+    let program = folder.path().join("sealane-tunnel");
+    fs::copy(env!("CARGO_BIN_EXE_sealane-tunnel"), &program).unwrap();
+    let mut host = TestHost::with_tunnels(program.to_str().unwrap(), Box::new(Keys));
+    assert_eq!(host.observe().facts.standing, BTreeSet::new());
+    host.reach(&gateway());
+    fs::remove_file(&program).unwrap();
+    let facts = host.observe().facts;
+    assert!(facts.backends.contains(&Backend::Userspace));
+    assert_eq!(facts.standing, BTreeSet::from([Backend::Userspace]));
+    host.reach(&HostState::default());
+    assert!(!host.observe().facts.backends.contains(&Backend::Userspace));
+}
+
+#[test]
+fn a_look_takes_note_of_a_tunnel_that_died() {
+    let mut host = gateway_host();
+    host.reach(&gateway());
+    let tunnel = tunnel();
+    kill(tunnel, Signal::SIGKILL).unwrap();
+    // Its threads end one by one; until the last has, there is nothing to take note of.
+    until("no zombie is left", || {
+        host.observe();
+        !Path::new(&format!("/proc/{tunnel}")).exists()
+    });
+}
+
+#[test]
+fn a_test_that_is_killed_leaves_no_tunnel() {
+    let tests = std::env::current_exe().unwrap();
+    let mut killed = Command::new(tests)
+        .args(["--exact", "waits_to_be_killed", "--ignored", "--nocapture"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(killed.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let tunnel = said.find_map(|line| Some(line.strip_prefix("tunnel ")?.to_owned())).unwrap();
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    until("the tunnel is gone", || {
+        let stat = fs::read_to_string(format!("/proc/{tunnel}/stat")).unwrap_or_default();
+        stat.is_empty() || stat.contains(") Z ")
+    });
+}
+
+/// Not a test: what [`a_test_that_is_killed_leaves_no_tunnel`] kills.
+#[test]
+#[ignore = "run as a process by the test above"]
+fn waits_to_be_killed() {
+    let mut host = gateway_host();
+    host.reach(&gateway());
+    println!("\ntunnel {}", tunnel());
+    std::thread::park_timeout(Duration::from_secs(30));
+}
+
+#[test]
 fn a_foreign_tun_device_of_our_name_is_reported_and_kept() {
     let mut host = gateway_host();
     sh("ip tuntap add sealane0 mode tun");
@@ -119,6 +230,35 @@ fn insist_on_untouched(host: &mut TestHost) {
     assert_same(&before, &sh(&format!("{shown}; true")));
     host.converge(&HostState::default());
     assert_same(&before, &sh(&format!("{shown}; true")));
+}
+
+/// The process behind the lane.
+fn tunnel() -> Pid {
+    let stream = UnixStream::connect(format!("{SOCKET_DIR}/sealane0.sock")).unwrap();
+    Pid::from_raw(getsockopt(&stream, sockopt::PeerCredentials).unwrap().pid())
+}
+
+/// Sends one router advertisement (RFC 4861, section 4.2) out of a link, for half an hour.
+fn advertise_router(link: &str) {
+    let index = if_nametoindex(link).unwrap();
+    let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6)).unwrap();
+    socket.set_multicast_hops_v6(255).unwrap();
+    socket.set_multicast_if_v6(index).unwrap();
+    let mut advertisement = [0; 16];
+    advertisement[0] = 134;
+    advertisement[4] = 64;
+    advertisement[6..8].copy_from_slice(&1800_u16.to_be_bytes());
+    let all_nodes = SocketAddrV6::new("ff02::1".parse().unwrap(), 0, 0, index);
+    socket.send_to(&advertisement, &all_nodes.into()).unwrap();
+}
+
+/// Waits for a condition, at most for [`DEADLINE`].
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        std::thread::yield_now();
+    }
 }
 
 fn gateway_host() -> TestHost {

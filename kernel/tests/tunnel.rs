@@ -4,6 +4,7 @@
 #![allow(unreachable_pub, reason = "the lab is a module of this file")]
 
 mod lab;
+mod sweeper;
 
 use std::fs;
 use std::io::{Read as _, Write as _};

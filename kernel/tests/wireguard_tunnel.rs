@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod fixtures;
+mod sweeper;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -28,6 +29,7 @@ use tempfile::TempDir;
 use x25519_dalek::StaticSecret;
 
 use crate::fixtures::{Keys, device_with, full_peer, key_of, link, net, peer_with};
+use crate::sweeper::Sweeper;
 
 #[test]
 fn a_tunnel_is_started_configured_read_back_and_leaves_no_trace() {
@@ -145,6 +147,7 @@ impl Keyring for RemoteKeys {
 struct Host {
     devices: Devices,
     _logs: TempDir,
+    _sweeper: Sweeper,
 }
 
 impl Host {
@@ -155,12 +158,13 @@ impl Host {
         let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
         mount(nothing, "/", nothing, private, nothing).unwrap();
         mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), nothing).unwrap();
+        let sweeper = Sweeper::of_tunnels();
         let logs = TempDir::new().unwrap();
         let sockets = Sockets::below(Path::new(SOCKET_DIR));
         let tunnels = Tunnels::new(sockets, Supervision::Ours, logs.path())
             .with_program(Path::new(env!("CARGO_BIN_EXE_sealane-tunnel")));
         tunnels.start(&link(), 1380).unwrap();
-        Self { devices: Devices::new(tunnels), _logs: logs }
+        Self { devices: Devices::new(tunnels), _logs: logs, _sweeper: sweeper }
     }
 
     fn put(&self, wanted: &Device) {

@@ -104,6 +104,7 @@ impl Board {
         let spec = serde_json::to_value(&manifest.spec).unwrap_or(Value::Null);
         publish::publish(&self.broker, Kind::ClusterSet, CLUSTER_SET_NAME, &spec)
             .await
+            .map(drop)
             .map_err(|error| away(error.to_string()))
     }
 

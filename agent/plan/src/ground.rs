@@ -87,11 +87,13 @@ fn is_global(net: IpNetwork) -> bool {
     }
 }
 
+/// A lane that stands keeps its backend until the options ask for another: to change it cuts traffic.
 fn backend(world: &World) -> Option<Backend> {
     let order: &[Backend] = match world.options.backend {
         BackendChoice::Auto => &[Backend::Kernel, Backend::Userspace],
         BackendChoice::Kernel => &[Backend::Kernel],
         BackendChoice::Userspace => &[Backend::Userspace],
     };
-    order.iter().copied().find(|backend| world.host.backends.contains(backend))
+    let among = |set: &BTreeSet<Backend>| order.iter().copied().find(|one| set.contains(one));
+    among(&world.host.standing).or_else(|| among(&world.host.backends))
 }

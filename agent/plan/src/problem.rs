@@ -233,12 +233,12 @@ impl Problem {
                 format!(
                     "{holder} has slot {slot} too, and kernel WireGuard takes packets from one only"
                 ),
-                "give the member's gateways different slots, or run the userspace backend here",
+                "set tunnel.backend = \"userspace\" here, or have one gateway fewer in that member",
             ),
             Self::BadSlot { gateway, slot } => (
                 format!("lane to {gateway}"),
                 format!("its slot {slot} is above 7"),
-                "give the gateway a slot from 0 to 7",
+                "run the same release of sealane-agent on both ends",
             ),
             Self::NoCandidate(gateway) => (
                 format!("lane to {gateway}"),
@@ -248,12 +248,12 @@ impl Problem {
             Self::NoProbeFamily(gateway) => (
                 format!("lane to {gateway}"),
                 "the two ends share no family for probes".to_owned(),
-                "enable IPv6 in this host's kernel, or set probe4 on both gateways",
+                "boot both gateways without ipv6.disable=1; no IPv6 address is needed",
             ),
             Self::Held { gateway, expired } => (
                 format!("advertisement of {gateway}"),
                 format!("it expired at {} and is held", expired.0),
-                "see to it that the gateway's agent reaches the broker or a live peer",
+                "see to it that the gateway's agent reaches the broker",
             ),
             _ => return None,
         })
@@ -264,7 +264,7 @@ impl Problem {
             Self::NoGateway => (
                 "this node".to_owned(),
                 "no node of our member carries lanes".to_owned(),
-                "label a node sealane.dev.node-restriction.kubernetes.io/gateway=true, or name one in the config",
+                "set gateway = true for one of the [[nodes]] in agent.toml",
             ),
             Self::UnderlayNotHere(node) => (
                 format!("node {node}"),
@@ -279,7 +279,7 @@ impl Problem {
             Self::PodNetworksUnknown(node) => (
                 format!("node {node}"),
                 "its own pod networks are not known".to_owned(),
-                "name them in the config; until then packets take the cluster's own way to it",
+                "name them in [[nodes]] pods; until then packets take the cluster's own way to it",
             ),
             Self::TooManyGateways(node) => (
                 format!("gateway {node}"),
@@ -295,7 +295,7 @@ impl Problem {
             Self::NoBackend => (
                 "lanes of this host".to_owned(),
                 "no WireGuard backend that the options allow can run here".to_owned(),
-                "load the wireguard module, install sealane-tunnel, or set backend = \"auto\"",
+                "load the wireguard module, install sealane-tunnel, or set tunnel.backend = \"auto\"",
             ),
             Self::MtuTooSmall { link, mtu } => (
                 format!("link {link}"),
@@ -315,7 +315,7 @@ impl Problem {
             Self::NoHostSource(family) => (
                 format!("{} packets of this host itself", text(*family)),
                 "no address of this host lies in our member's networks".to_owned(),
-                "set source = \"ADDRESS\" in the config; pods are not affected",
+                "give this host an address inside networks; pods are not affected",
             ),
             Self::SourceNotOwn(address) => (
                 format!("source {address}"),
@@ -325,7 +325,7 @@ impl Problem {
             _ => (
                 "lane MTU".to_owned(),
                 "no link of this host carries a default route".to_owned(),
-                "set mtu in the config if 1420 does not fit",
+                "set tunnel.mtu in agent.toml if 1420 does not fit",
             ),
         }
     }

@@ -1,5 +1,6 @@
 //! Owns the kernel settings that a host needs: forwarding, and what our own links must not inherit.
-//! Never touches a setting of a foreign link.
+//! Names no setting of a foreign link. What host-wide forwarding does to those, and `accept_ra` of
+//! links with an advertised router, which the kernel room holds with it, goes back when we leave.
 
 use std::collections::BTreeMap;
 

@@ -11,7 +11,7 @@ use sealane_plan::health::PathState;
 use sealane_plan::name::UnixSeconds;
 use sealane_plan::plan::plan;
 use sealane_plan::world::NodeRole::{Gateway, Worker};
-use sealane_plan::world::{Role, World};
+use sealane_plan::world::{BackendChoice, Role, World};
 use sealane_state::link::Backend;
 use sealane_state::rule::Family;
 use text::check;
@@ -118,6 +118,18 @@ fn kernel_wireguard_has_a_link_for_each_slot() {
         gateway.tunnels[0].slot = 3;
     }
     check("kernel-backend/one-slot-shared", &plan(&world, NOW));
+}
+
+#[test]
+fn a_lane_that_stands_keeps_its_backend_until_another_is_asked_for() {
+    let north = lab::north(Stack::Dual, &[("g1", Gateway)]);
+    let mut world = lab::world(&lab::edge(Stack::Dual), "box", &[&north]);
+    let before = plan(&world, NOW).host.links;
+    world.host.standing.insert(Backend::Userspace);
+    world.host.backends.insert(Backend::Kernel);
+    assert_eq!(plan(&world, NOW).host.links, before);
+    world.options.backend = BackendChoice::Kernel;
+    assert_ne!(plan(&world, NOW).host.links, before);
 }
 
 #[test]

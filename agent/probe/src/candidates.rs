@@ -34,6 +34,8 @@ pub const LOOK: Duration = Duration::from_secs(1);
 /// Where a candidate comes from; the order is the order of trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
+    /// An address in a network that this host has a link in: the shortest way there is.
+    OnLink,
     /// An address of the gateway's own links.
     Private,
     /// A public address its administrator or cloud named.
@@ -91,6 +93,7 @@ pub struct CandidateSearch {
     attempt: Option<Attempt>,
     received: Option<Received>,
     worked: bool,
+    last: Option<SocketAddr>,
     next: Time,
     steps: u64,
 }
@@ -118,9 +121,24 @@ impl CandidateSearch {
             attempt: None,
             received: None,
             worked: false,
+            last: None,
             next: now,
             steps: 0,
         }
+    }
+
+    /// Goes on where another search of this lane ended: at the address that worked. A tunnel made
+    /// anew has forgotten it, and the peer has not moved for that.
+    pub fn resume_at(&mut self, address: SocketAddr) {
+        self.last = Some(address);
+        self.worked = true;
+        self.learn(self.last);
+    }
+
+    /// Returns the address that worked last.
+    #[must_use]
+    pub fn last(&self) -> Option<SocketAddr> {
+        self.last
     }
 
     /// Takes the families this host can send to now.
@@ -174,6 +192,10 @@ impl CandidateSearch {
             self.begin(now, endpoint);
             return Choice::LeaveAlone;
         }
+        if let Some(address) = self.last.filter(|at| report.endpoint.is_none() && untried(at)) {
+            self.begin(now, address);
+            return Choice::Set(address);
+        }
         if self.attempt.is_none_or(|attempt| attempt.until <= now) {
             self.attempt = None;
             let Some(address) = self.next_address() else { return Choice::LeaveAlone };
@@ -209,6 +231,7 @@ impl CandidateSearch {
     fn rest(&mut self, report: &TunnelReport) {
         self.attempt = None;
         self.worked = true;
+        self.last = report.endpoint.or(self.last);
         self.tried.values_mut().for_each(|tries| *tries = 0);
         self.learn(report.endpoint);
     }

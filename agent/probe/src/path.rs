@@ -155,6 +155,19 @@ impl Path {
         }
     }
 
+    /// Goes on where another path of this lane ended: at the remote address that worked.
+    pub fn resume_at(&mut self, address: SocketAddr) {
+        if let Some(search) = &mut self.search {
+            search.resume_at(address);
+        }
+    }
+
+    /// Returns the remote address that worked last.
+    #[must_use]
+    pub fn last_endpoint(&self) -> Option<SocketAddr> {
+        self.search.as_ref().and_then(CandidateSearch::last)
+    }
+
     /// Takes what the tunnel reports of the peer; returns what to do with its endpoint.
     ///
     /// A lane that probes find up is left alone. A new endpoint has its path MTU proved again. A lane

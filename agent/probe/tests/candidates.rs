@@ -100,6 +100,25 @@ fn a_lane_that_falls_silent_tries_its_old_address_first_and_the_list_then() {
 }
 
 #[test]
+fn a_tunnel_made_anew_is_told_the_address_that_worked_before_any_other() {
+    let mut search = CandidateSearch::new(Time::ZERO, Seed(1), BOTH);
+    search.set_candidates(&list());
+    search.resume_at(at(ROAMED));
+    assert_eq!(search.step(Time::ZERO, &unheard(None)), Choice::Set(at(ROAMED)));
+    assert_eq!(search.step(Time::ZERO.after(ATTEMPT / 2), &unheard(None)), Choice::Set(at(ROAMED)));
+    let later = Time::ZERO.after(ATTEMPT_CEILING);
+    assert_eq!(search.step(later, &unheard(Some(at(ROAMED)))), Choice::Set(at(PRIVATE)));
+}
+
+#[test]
+fn an_address_on_a_link_of_this_host_is_tried_before_the_others() {
+    let mut search = CandidateSearch::new(Time::ZERO, Seed(1), BOTH);
+    search
+        .set_candidates(&[candidate(Source::Private, PRIVATE), candidate(Source::OnLink, PUBLIC)]);
+    assert_eq!(search.step(Time::ZERO, &unheard(None)), Choice::Set(at(PUBLIC)));
+}
+
+#[test]
 fn a_lane_found_working_at_start_is_not_touched() {
     let mut lane = Lane::new(BOTH);
     lane.tunnel.endpoint = Some(at(ROAMED));

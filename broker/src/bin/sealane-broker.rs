@@ -45,9 +45,9 @@ struct Flags {
     /// Directory of the database, the certificate authority and admin.kubeconfig.
     #[arg(long, value_name = "DIR", default_value = "/var/lib/sealane-broker")]
     data_dir: PathBuf,
-    /// Name or address that members dial, for the certificate; repeatable. The first one is
+    /// Name or address that members dial, for the certificate; repeatable or with commas. The first is
     /// written into admin.kubeconfig.
-    #[arg(long, value_name = "HOST")]
+    #[arg(long, value_name = "HOST", env = "SEALANE_BROKER_HOST", value_delimiter = ',')]
     host: Vec<String>,
     /// Namespace that kubectl uses by default.
     #[arg(long, value_name = "NAME", default_value = sealane_api::clusterset::DEFAULT_NAMESPACE)]

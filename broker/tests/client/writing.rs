@@ -3,8 +3,7 @@
 use crate::door::*;
 use crate::support::{Broker, NAMESPACE, advertisement, advertisements, cluster_set};
 use sealane_broker::{
-    access::{self, DEFAULT_NAMESPACE},
-    account,
+    access, account,
     board::Kind,
     publish::{self, Retry},
 };
@@ -134,7 +133,7 @@ async fn a_kubeconfig_names_broker_and_namespace_or_says_what_is_wrong() {
     for (namespace, expected) in [
         (json!("team-a"), "team-a"),
         (json!("default"), "default"),
-        (Value::Null, DEFAULT_NAMESPACE),
+        (Value::Null, sealane_api::clusterset::DEFAULT_NAMESPACE),
     ] {
         file["contexts"][0]["context"]["namespace"] = namespace;
         assert_eq!(read(&file).await.ok().map(|it| it.namespace).as_deref(), Some(expected));

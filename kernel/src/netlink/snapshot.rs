@@ -1,17 +1,22 @@
 //! Owns reading all rules and routes at once, and asking which way one packet would take. Changes
 //! nothing.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteFlags, RouteMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::errno::Errno;
 use sealane_state::facts::{RouteAnswer, RouteQuestion, RoutingSnapshot};
+use sealane_state::name::LinkName;
 
 use crate::netlink::channel::Channel;
 use crate::netlink::links::LinkTable;
 use crate::netlink::refusal::Refusal;
 use crate::netlink::{routes, rules, seen};
+
+/// `RTPROT_RA` of `linux/rtnetlink.h`.
+const PROTOCOL_RA: u8 = 9;
 
 /// Reads all rules and all routes of all tables.
 ///
@@ -24,6 +29,19 @@ pub fn read(channel: &mut Channel) -> Result<RoutingSnapshot, Refusal> {
         snapshot.routes.entry(read.table).or_default().push(read.route);
     }
     Ok(snapshot)
+}
+
+/// Returns the foreign links that have a route by a router's advertisement (protocol `ra`).
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn ra_links(channel: &mut Channel) -> Result<BTreeSet<LinkName>, Refusal> {
+    let links = LinkTable::read(channel)?;
+    let is_foreign = |name: &LinkName| links.named(name).is_some_and(|link| !link.ours);
+    let advertised = routes::read_all(channel, &links)?.into_iter();
+    let advertised = advertised.filter(|read| read.route.protocol == PROTOCOL_RA);
+    let hops = advertised.flat_map(|read| read.route.hops);
+    Ok(hops.filter_map(|hop| hop.link).filter(is_foreign).collect())
 }
 
 /// Asks the kernel which way a packet would take right now, as `ip route get` does.

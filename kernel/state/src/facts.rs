@@ -34,6 +34,9 @@ pub struct HostFacts {
     pub sysctls: BTreeMap<SysctlKey, String>,
     /// WireGuard backends that this host can run.
     pub backends: BTreeSet<Backend>,
+    /// WireGuard backends that a lane link of ours stands on; they are among `backends`, even while
+    /// no further lane could be started.
+    pub standing: BTreeSet<Backend>,
     /// Families that the kernel offers (IPv6 may be off at boot).
     pub families: BTreeSet<Family>,
     /// Per lane link and peer: counters and the endpoint in use.

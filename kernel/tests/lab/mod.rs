@@ -14,6 +14,8 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::sweeper::Sweeper;
+
 static LABS: AtomicU32 = AtomicU32::new(0);
 
 /// Which family the tunnel's own packets use.
@@ -40,6 +42,7 @@ pub struct Lab {
     pub a: End,
     pub b: End,
     directory: tempfile::TempDir,
+    _sweeper: Sweeper,
 }
 
 /// Why this machine cannot run the tests, if it cannot.
@@ -113,7 +116,17 @@ impl Lab {
         };
         let a = end("a", ["192.0.2.1", "2001:db8::1"], ["10.9.1.1", "fd09:1::1"]);
         let b = end("b", ["192.0.2.2", "2001:db8::2"], ["10.9.2.1", "fd09:2::1"]);
-        let lab = Self { a, b, directory };
+        let sweep = |end: &End| {
+            let (namespace, socket) = (&end.namespace, end.socket());
+            format!(
+                "ip netns pids {namespace} | xargs -r kill -KILL
+                ip netns delete {namespace}
+                rm -f {}\n",
+                socket.display()
+            )
+        };
+        let sweeper = Sweeper::with(&(sweep(&a) + &sweep(&b)));
+        let lab = Self { a, b, directory, _sweeper: sweeper };
         lab.wire();
         lab
     }
@@ -176,12 +189,10 @@ impl Drop for Lab {
             if let Some(mut child) = end.child.take() {
                 let _ = child.kill();
                 let _ = child.wait();
-                let _ = fs::remove_file(end.socket());
                 if thread::panicking() {
                     eprintln!("log of {}:\n{}", end.link, fs::read_to_string(&end.log).unwrap());
                 }
             }
-            let _ = Command::new("ip").args(["netns", "delete", &end.namespace]).status();
         }
     }
 }

@@ -26,6 +26,8 @@ use sealane_state::rule::{Family, MarkMatch, Rule, Sense};
 use sealane_state::wireguard::{PskFingerprint, PublicKey};
 use tempfile::TempDir;
 
+use crate::sweeper::Sweeper;
+
 /// A keyring without keys.
 struct NoKeys;
 
@@ -44,6 +46,8 @@ pub(crate) struct TestHost {
     pub(crate) host: Host,
     keys: Box<dyn Keyring>,
     _folder: TempDir,
+    /// Goes last; only a host that runs tunnels has one.
+    _sweeper: Option<Sweeper>,
 }
 
 impl TestHost {
@@ -66,7 +70,7 @@ impl TestHost {
         let sockets = Sockets::below(folder.path());
         let tunnels = Tunnels::new(sockets, Supervision::External, folder.path());
         let host = Host::open(folder.path(), tunnels).unwrap();
-        Self { host, keys: Box::new(NoKeys), _folder: folder }
+        Self { host, keys: Box::new(NoKeys), _folder: folder, _sweeper: None }
     }
 
     /// A host that runs its tunnels itself, with these keys.
@@ -82,7 +86,7 @@ impl TestHost {
         let tunnels = Tunnels::new(sockets, Supervision::Ours, folder.path())
             .with_program(Path::new(program));
         let host = Host::open(folder.path(), tunnels).unwrap();
-        Self { host, keys, _folder: folder }
+        Self { host, keys, _folder: folder, _sweeper: Some(Sweeper::of_tunnels()) }
     }
 
     pub(crate) fn observe(&mut self) -> Observation {

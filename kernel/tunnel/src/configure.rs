@@ -78,7 +78,13 @@ impl Device {
         let Some(member) = self.members.get(&key) else { return };
         let mut lane = member.peer.lane();
         if let Some(remote) = change.endpoint {
+            let moved = lane.endpoint().is_some_and(|held| held.remote != remote);
             lane.set_endpoint(Endpoint::configured(remote));
+            // Whoever tries one address after the other wants to hear of each at once, and not when
+            // the answer to the last one has not come for five seconds.
+            if moved && self.link == LinkState::Up && !lane.has_session(now) {
+                out.extend(lane.reinitiate(now));
+            }
         }
         if let Some(seconds) = change.keepalive {
             let was_off = lane.keepalive() == 0;

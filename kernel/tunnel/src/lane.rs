@@ -11,6 +11,8 @@ use crate::timers::Timers;
 use crate::uptime::Uptime;
 use crate::wire::{self, Message};
 
+/// REJECT_AFTER_TIME: an older session is not used.
+const REJECT_AFTER: Duration = Duration::from_secs(180);
 /// The shortest time between two initiations of one peer that are answered: 50 per second.
 const INITIATION_INTERVAL: Duration = Duration::from_millis(20);
 /// The longest message a lane releases from its queue.
@@ -309,6 +311,11 @@ impl Lane {
         {
             self.push(&scratch[..len], now, out);
         }
+    }
+
+    /// Says whether packets can be sent now: a handshake is younger than REJECT_AFTER_TIME.
+    pub fn has_session(&self, now: Uptime) -> bool {
+        self.traffic.last_handshake.is_some_and(|at| now.since(at) < REJECT_AFTER)
     }
 
     /// A further handshake initiation though one is under way, with the cookie that may have come.

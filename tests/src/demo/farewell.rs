@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use sealane_view::status::MemberState;
+
 use crate::demo::cast::Cast;
 use crate::demo::summary::Summary;
 use crate::demo::teller::Teller;
 use crate::lab::error::LabError;
 use crate::lab::wait::eventually;
-use crate::product::agent::{self, reaches};
+use crate::product::agent;
 use crate::product::traces::Traces;
 use crate::product::{admin, command};
 
@@ -39,9 +41,12 @@ pub fn edge_leaves(
     };
     summary.outcome("its word on the broker", outcome);
     let gateway = &cast.berlin.gateway.host;
-    let heard = eventually(HEARD, "the others hear of it", || match reaches(gateway, &["tokyo"]) {
-        Err(told) if told.contains("Absent") => Ok(told),
-        other => Err(format!("{other:?}")),
+    let heard = eventually(HEARD, "the others hear of it", || {
+        let status = agent::status(gateway).map_err(|error| error.to_string())?;
+        match status.members.into_iter().find(|member| member.member == "edge") {
+            Some(edge) if edge.state == MemberState::Absent => Ok(edge.reason),
+            other => Err(format!("{other:?}")),
+        }
     });
     summary.outcome("the others drop it", heard.map_err(|error| error.to_string()));
     Ok(())

@@ -19,6 +19,9 @@ use crate::traffic::report::FlowReport;
 /// Packets a second.
 pub const RATE: u32 = 10_000;
 
+/// How long each flow runs: from before the fault until well after its repair.
+const SPAN: Duration = Duration::from_secs(5);
+
 /// The gap that a killed tunnel may cause, in milliseconds.
 const TUNNEL_GAP_MS: f64 = 2_000.0;
 
@@ -34,14 +37,14 @@ pub fn agent_dies(
 ) -> Result<(), LabError> {
     teller.chapter("An agent is killed under 10,000 packets a second");
     let gateway = &cast.berlin.gateway.host;
-    let flow = flow(cast, Duration::from_secs(30))?;
+    let flow = flow(cast)?;
     teller.typed(gateway, "kill -KILL $(pidof sealane-agent); sealane-agent &");
     if let Some(process) = programs.agents.get_mut(gateway.name()) {
         process.restart()?;
         agent::answers(process)?;
     }
     agent::comes_to_reach(gateway, &others("berlin"))?;
-    let report = flow.stop()?;
+    let report = flow.finish()?;
     tell(teller, &report);
     summary.claim("agent SIGKILLed and restarted", &losses(&report), report.lost == 0);
     Ok(())
@@ -59,7 +62,7 @@ pub fn broker_dies(
 ) -> Result<(), LabError> {
     teller.chapter("The broker dies; an agent restarts while it is away");
     let gateway = &cast.tokyo.gateway.host;
-    let flow = flow(cast, Duration::from_secs(30))?;
+    let flow = flow(cast)?;
     teller.typed(&cast.ground.broker, "kill -KILL $(pidof sealane-broker)");
     programs.broker.process.kill()?;
     teller.typed(gateway, "kill -KILL $(pidof sealane-agent); sealane-agent &");
@@ -68,7 +71,7 @@ pub fn broker_dies(
         agent::answers(process)?;
     }
     agent::comes_to_reach(gateway, &others("tokyo"))?;
-    let report = flow.stop()?;
+    let report = flow.finish()?;
     tell(teller, &report);
     teller.look(gateway, "sealane status")?;
     summary.claim("broker gone, agent restarted meanwhile", &losses(&report), report.lost == 0);
@@ -92,7 +95,7 @@ pub fn tunnel_dies(
         summary.claim("tunnel SIGKILLed", "no sealane-tunnel runs", false);
         return Ok(());
     }
-    let flow = flow(cast, Duration::from_secs(30))?;
+    let flow = flow(cast)?;
     teller.typed(gateway, "kill -KILL $(pidof sealane-tunnel)");
     for pid in &killed {
         gateway.signal(*pid, Signal::SIGKILL)?;
@@ -101,16 +104,16 @@ pub fn tunnel_dies(
         gateway.find("sealane-tunnel").is_ok_and(|now| !now.is_empty() && now != killed)
     })?;
     agent::comes_to_reach(gateway, &others("berlin"))?;
-    let report = flow.stop()?;
+    let report = flow.finish()?;
     tell(teller, &report);
     let back = report.longest_gap_ms <= TUNNEL_GAP_MS;
     summary.claim("tunnel SIGKILLed: flow back in <= 2 s", &losses(&report), back);
     Ok(())
 }
 
-fn flow(cast: &Cast, span: Duration) -> Result<Flow, LabError> {
+fn flow(cast: &Cast) -> Result<Flow, LabError> {
     let to = cast.tokyo.far.link.addresses();
-    let pace = Pace { rate: RATE, span, size: 100, linger: Duration::from_secs(1) };
+    let pace = Pace { rate: RATE, span: SPAN, size: 100, linger: Duration::from_secs(1) };
     let to = SocketAddr::new(to.first().copied().unwrap_or_else(unspecified), ECHO_PORT);
     let flow = Flow::start(&cast.berlin.far.host, to, pace)?;
     flow.flows()?;

@@ -60,11 +60,12 @@ impl Lab {
     /// # Errors
     /// Namespaces refused, `lab-holder` not built, or no folder for the lab's files.
     pub fn new(name: &str) -> Result<Self, LabError> {
+        let program = built("lab-holder")?;
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
         let dir = base_dir()?.join(format!("{name}-{}-{serial}", std::process::id()));
         DirBuilder::new().mode(0o700).create(&dir).step(format!("create {}", dir.display()))?;
         let log = File::create(holder_log(&dir)).step("create the holder's log")?;
-        let mut holder = Command::new(built("lab-holder")?)
+        let mut holder = Command::new(program)
             .arg("outer")
             .arg(&dir)
             .stdin(Stdio::piped())

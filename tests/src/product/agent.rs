@@ -18,7 +18,7 @@ pub const CONFIG: &str = "/etc/sealane/agent.toml";
 const START: Duration = Duration::from_secs(10);
 
 /// How long lanes may take to come up on a busy machine.
-pub const LANES: Duration = Duration::from_secs(20);
+pub const LANES: Duration = Duration::from_secs(30);
 
 /// Writes the file, starts the agent, returns once it answers.
 ///

@@ -8,7 +8,7 @@ use sealane_tests::lab::wait::eventually;
 use sealane_tests::product::agent;
 use sealane_tests::product::traces::Traces;
 
-use crate::stage::{Stage, shared};
+use crate::stage::{BRIEF, Stage, shared};
 
 /// Within which what a foreign hand did is undone.
 const REPAIR: Duration = Duration::from_secs(1);
@@ -35,7 +35,7 @@ fn what_a_foreign_hand_does_to_our_objects_is_undone_within_a_second() {
             .unwrap();
     }
     agent::comes_to_reach(gateway, &["edge"]).unwrap();
-    assert_eq!(stage.flow(1000).stop().unwrap().lost, 0);
+    assert_eq!(stage.flow(1000, BRIEF).finish().unwrap().lost, 0);
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn a_lane_that_a_foreign_hand_deletes_comes_back() {
     })
     .unwrap();
     agent::comes_to_reach(gateway, &["edge"]).unwrap();
-    assert_eq!(stage.flow(1000).stop().unwrap().lost, 0);
+    assert_eq!(stage.flow(1000, BRIEF).finish().unwrap().lost, 0);
 }
 
 #[test]

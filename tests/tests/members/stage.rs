@@ -23,6 +23,15 @@ pub(crate) const ECHO_PORT: u16 = 9000;
 /// Packets a second of the flow that must not be hurt.
 pub(crate) const RATE: u32 = 10_000;
 
+/// Long enough to see that packets flow.
+pub(crate) const BRIEF: Duration = Duration::from_millis(500);
+
+/// Longer than a fault and its repair.
+pub(crate) const SPAN: Duration = Duration::from_secs(5);
+
+/// Longer than any test.
+pub(crate) const LONG: Duration = Duration::from_secs(60);
+
 /// Tests that count packets have the machine for themselves; the others share it.
 static MACHINE: RwLock<()> = RwLock::new(());
 
@@ -157,19 +166,19 @@ impl Stage {
         }
     }
 
-    /// A flow from the pod behind the worker to the app behind the edge, by each family's first
-    /// address; runs when this returns.
-    pub(crate) fn flow(&self, rate: u32) -> Flow {
-        let flow = self.flow_to_come(rate);
+    /// A flow from the pod behind the worker to the app behind the edge, by the first family; runs
+    /// when this returns.
+    pub(crate) fn flow(&self, rate: u32, span: Duration) -> Flow {
+        let flow = self.flow_to_come(rate, span);
         flow.flows().unwrap();
         flow
     }
 
     /// The same, whether packets come back or not.
-    pub(crate) fn flow_to_come(&self, rate: u32) -> Flow {
+    pub(crate) fn flow_to_come(&self, rate: u32, span: Duration) -> Flow {
         drive::udp_echo(&self.edge.app.host, ECHO_PORT).unwrap();
         let to = SocketAddr::new(self.edge.app.link.addresses()[0], ECHO_PORT);
-        let (span, linger) = (Duration::from_secs(60), Duration::from_secs(1));
+        let linger = Duration::from_secs(1);
         let pace = Pace { rate, span, size: 100, linger };
         Flow::start(&self.berlin.far.host, to, pace).unwrap()
     }
