@@ -99,7 +99,8 @@ impl BrokerLine {
             unusable,
             word,
             hushed: None,
-            listed: listed.to_vec(),
+            // Before a first ClusterSet the token speaks; nothing changes when the list says the same.
+            listed: if listed.is_empty() { membership.brokers.clone() } else { listed.to_vec() },
             events,
             writer,
             tasks,

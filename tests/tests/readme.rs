@@ -97,6 +97,7 @@ impl Reader {
         match words.as_slice() {
             ["make", arguments @ ..] => make(arguments),
             ["install", "-m", "0644", unit, "/etc/systemd/system/"] => verify(&root().join(unit)),
+            ["echo", setting, ">", file] => self.sets_for_broker(setting, file),
             ["systemctl", "enable", "--now", "sealane-broker"] => {
                 verify(&root().join("systemd/sealane-broker.service"));
             }
@@ -130,6 +131,15 @@ impl Reader {
             }
             _ => panic!("README.md shows `{line}`, which this test does not know how to run"),
         }
+    }
+
+    /// The unit must read the file, and the program the variable.
+    fn sets_for_broker(&self, setting: &str, file: &str) {
+        let unit = fs::read_to_string(root().join("systemd/sealane-broker.service")).unwrap();
+        assert!(unit.contains(&format!("EnvironmentFile=-{file}\n")), "the unit reads no {file}");
+        let (variable, _) = setting.split_once('=').unwrap();
+        let help = self.ground.broker.run("sealane-broker --help").unwrap();
+        assert!(help.contains(variable), "sealane-broker does not know {variable}");
     }
 
     fn start_broker(&mut self, line: &str) {
