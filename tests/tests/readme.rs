@@ -37,7 +37,9 @@ fn every_command_of_the_readme_does_what_it_says() {
     for command in &commands {
         reader.follow(command);
     }
-    assert!(reader.has_left, "README.md does not say how to leave");
+    assert!(reader.knows_how_to_leave, "README.md does not say how to leave");
+    at_desk(&reader.edge, "sealane leave");
+    assert_eq!(agent::status(&reader.edge).unwrap().member, None);
 }
 
 /// A stranger with the machines that README.md speaks of.
@@ -49,7 +51,7 @@ struct Reader {
     pod: Pod,
     camera: Host,
     pin: String,
-    has_left: bool,
+    knows_how_to_leave: bool,
 }
 
 impl Reader {
@@ -81,7 +83,8 @@ impl Reader {
             host.run("sealane-agent --check").unwrap();
         }
         let pin = String::new();
-        let reader = Self { ground, gateway, worker, edge, pod, camera, pin, has_left: false };
+        let reader =
+            Self { ground, gateway, worker, edge, pod, camera, pin, knows_how_to_leave: false };
         for host in [&reader.ground.admin, &reader.gateway, &reader.worker, &reader.edge] {
             let broker = reader.ground.broker_addresses[0];
             let known = format!("127.0.0.1 localhost\n{broker} broker.example.net\n");
@@ -97,12 +100,11 @@ impl Reader {
         match words.as_slice() {
             ["make", arguments @ ..] => make(arguments),
             ["install", "-m", "0644", unit, "/etc/systemd/system/"] => verify(&root().join(unit)),
-            ["echo", setting, ">", file] => self.sets_for_broker(setting, file),
-            ["systemctl", "enable", "--now", "sealane-broker"] => {
-                verify(&root().join("systemd/sealane-broker.service"));
+            ["mkdir", "-p", "/etc/sealane"] | ["echo", .., ">", "/etc/sealane/broker.env"] => {
+                drop(self.ground.broker.shell(line).unwrap());
             }
+            ["systemctl", "enable", "--now", "sealane-broker"] => self.try_broker_unit(),
             ["systemctl", "enable", "--now", "sealane-agent"] => self.start_agents(),
-            ["kubectl", "apply", "-f", folder] => holds_crds(&root().join(folder)),
             ["sealane-broker", ..] => self.start_broker(line),
             ["sealane", "clusterset", "init", ..] => {
                 self.as_admin(&line.replace("PIN", &self.pin));
@@ -121,10 +123,8 @@ impl Reader {
             ["sealane", "trace"] => drop(self.gateway.run("sealane trace --help").unwrap()),
             ["sealane", "trace", from, to] => self.trace(line, from, to),
             ["sealane", "ping", "edge-1"] => drop(at_desk(&self.gateway, line)),
-            ["sealane", "leave"] => {
-                at_desk(&self.edge, line);
-                self.has_left = true;
-            }
+            // The text speaks of it before it is time.
+            ["sealane", "leave"] => self.knows_how_to_leave = true,
             ["curl", ..] => {
                 let plan: Value = serde_json::from_str(&at_desk(&self.gateway, line)).unwrap();
                 assert!(plan.is_object(), "{plan}");
@@ -133,13 +133,14 @@ impl Reader {
         }
     }
 
-    /// The unit must read the file, and the program the variable.
-    fn sets_for_broker(&self, setting: &str, file: &str) {
+    /// As systemd would start it, and stopped again: by hand is next.
+    fn try_broker_unit(&self) {
         let unit = fs::read_to_string(root().join("systemd/sealane-broker.service")).unwrap();
-        assert!(unit.contains(&format!("EnvironmentFile=-{file}\n")), "the unit reads no {file}");
-        let (variable, _) = setting.split_once('=').unwrap();
-        let help = self.ground.broker.run("sealane-broker --help").unwrap();
-        assert!(help.contains(variable), "sealane-broker does not know {variable}");
+        let file = unit.lines().find_map(|line| line.strip_prefix("EnvironmentFile=-")).unwrap();
+        let script = format!("set -a; . {file}; exec sealane-broker");
+        let broker = self.ground.broker.command("sh").args(["-ec", &script]).spawn().unwrap();
+        broker.says("url   https://broker.example.net:6464", START).unwrap();
+        broker.terminate(START).unwrap();
     }
 
     fn start_broker(&mut self, line: &str) {
@@ -242,18 +243,6 @@ fn make(arguments: &[&str]) {
         "make -n {arguments:?}: {}",
         String::from_utf8_lossy(&made.stderr)
     );
-}
-
-fn holds_crds(folder: &Path) {
-    let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
-    let texts: Vec<String> = files.map(|file| fs::read_to_string(file).unwrap()).collect();
-    for kind in ["ClusterSet", "Advertisement"] {
-        let defines = |text: &&String| {
-            text.contains("kind: CustomResourceDefinition")
-                && text.contains(&format!("kind: {kind}\n"))
-        };
-        assert!(texts.iter().any(|text| defines(&text)), "{}: no {kind}", folder.display());
-    }
 }
 
 /// systemd takes the unit, with any program where `make build` does not install one.
