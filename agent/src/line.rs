@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sealane_api::clusterset::BrokerAddress;
@@ -12,7 +13,7 @@ use sealane_broker::board::{BoardEvent, Kind};
 use sealane_broker::mirror;
 use sealane_broker::publish::{self, PublishError, Retry};
 use serde_json::Value;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::event::Event;
@@ -22,6 +23,9 @@ use crate::membership::Membership;
 const SHORTEST_WAIT: Duration = Duration::from_millis(250);
 /// Longest wait between writes of the same word.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
+
+/// Between two writes of our word: somebody else who writes it again and again gains nothing.
+const PACE: Duration = Duration::from_millis(250);
 
 /// The state of the line, for people.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,6 +40,9 @@ pub struct LineState {
     pub last_error: Option<String>,
 }
 
+/// Held while our object is written, so that a last word is never overtaken by one before it.
+pub type Pen = Arc<Mutex<()>>;
+
 /// What this gateway keeps on the broker.
 #[derive(Debug, Clone, PartialEq)]
 struct Word {
@@ -49,11 +56,13 @@ struct Word {
 pub struct BrokerLine {
     /// What people see of it.
     pub state: LineState,
+    followed: Vec<BrokerAddress>,
     brokers: Vec<Broker>,
     unusable: Vec<String>,
     addresses: BTreeSet<IpAddr>,
     word: watch::Sender<Option<Word>>,
     hushed: Option<Word>,
+    pen: Pen,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -70,7 +79,9 @@ impl BrokerLine {
         listed: &[BrokerAddress],
         events: mpsc::Sender<Event>,
     ) -> Self {
-        let (brokers, errors) = membership.clients(listed);
+        let followed = membership.all_brokers(listed);
+        let (brokers, errors) = membership.clients(&followed);
+        let pen = Pen::default();
         let unusable: Vec<String> = errors.iter().map(AccessError::to_string).collect();
         let (board, mut seen) = mpsc::channel(256);
         let (word, words) = watch::channel(None);
@@ -84,19 +95,40 @@ impl BrokerLine {
                     }
                 }
             }),
-            tokio::spawn(keep_word(brokers.clone(), words, events)),
+            tokio::spawn(keep_word(brokers.clone(), words, events, pen.clone())),
         ];
         let url = brokers.first().map(|broker| broker.url.clone()).unwrap_or_default();
-        let hosts = listed.iter().chain(&membership.brokers).filter_map(|it| host_of(&it.url));
+        let hosts = followed.iter().filter_map(|it| host_of(&it.url));
         Self {
             state: LineState { url, last_error: unusable.first().cloned(), ..LineState::default() },
             addresses: hosts.collect(),
+            followed,
             brokers,
+            pen,
             unusable,
             word,
             hushed: None,
             tasks,
         }
+    }
+
+    /// Opens the line anew, with the brokers that the ClusterSet lists now; our word goes with it.
+    pub fn reopen(
+        &mut self,
+        membership: &Membership,
+        listed: &[BrokerAddress],
+        events: mpsc::Sender<Event>,
+    ) {
+        let word = self.word.borrow().clone();
+        let hushed = self.hushed.take();
+        *self = Self::open(membership, listed, events);
+        self.word.send_replace(word);
+        self.hushed = hushed;
+    }
+
+    /// Returns all brokers that the line was opened with.
+    pub fn followed(&self) -> &[BrokerAddress] {
+        &self.followed
     }
 
     /// Notes what the watch tells of the broker itself.
@@ -144,9 +176,9 @@ impl BrokerLine {
         self.word.send_replace(self.hushed.take());
     }
 
-    /// Returns the brokers, for a last word.
-    pub fn brokers(&self) -> Vec<Broker> {
-        self.brokers.clone()
+    /// Returns the brokers and the pen, for a last word.
+    pub fn brokers(&self) -> (Vec<Broker>, Pen) {
+        (self.brokers.clone(), self.pen.clone())
     }
 
     /// Returns the addresses of brokers that are given as numbers.
@@ -165,10 +197,11 @@ impl BrokerLine {
 /// # Errors
 /// The error of the last broker that was tried.
 pub async fn say_last(
-    brokers: &[Broker],
+    (brokers, pen): &(Vec<Broker>, Pen),
     own: &GatewayId,
     spec: &Value,
 ) -> Result<(), PublishError> {
+    let _writing = pen.lock().await;
     let mut last = Err(PublishError {
         name: own.to_string(),
         url: "none".to_owned(),
@@ -198,11 +231,14 @@ async fn keep_word(
     brokers: Vec<Broker>,
     mut words: watch::Receiver<Option<Word>>,
     events: mpsc::Sender<Event>,
+    pen: Pen,
 ) {
     let mut wait = SHORTEST_WAIT;
     loop {
+        let writing = pen.lock().await;
         let word = words.borrow_and_update().clone();
         let Some(word) = word else {
+            drop(writing);
             if words.changed().await.is_err() {
                 return;
             }
@@ -215,12 +251,14 @@ async fn keep_word(
                 break;
             }
         }
+        drop(writing);
         let failed = result.is_err();
         if events.send(Event::Published(result)).await.is_err() {
             return;
         }
         let next = if failed { wait.mul_f64(rand::random_range(0.5..=1.0)) } else { Duration::MAX };
         wait = if failed { (wait * 2).min(LONGEST_WAIT) } else { SHORTEST_WAIT };
+        tokio::time::sleep(PACE).await;
         if let Ok(Err(_)) = tokio::time::timeout(next, words.changed()).await {
             return;
         }
