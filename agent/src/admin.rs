@@ -1,12 +1,15 @@
 //! Owns the admin socket: HTTP over a unix socket, mode 0600, each request an [`Ask`] to the loop.
 //! Answers nothing by itself but `/healthz`.
 
-use std::os::unix::fs::PermissionsExt;
+use std::fs::TryLockError;
+use std::io::ErrorKind;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{FromRequest, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -16,6 +19,7 @@ use sealane_view::error::ErrorDocument;
 use sealane_view::membership::{JoinRequest, LeaveRequest};
 use sealane_view::ping::PingRequest;
 use sealane_view::trace::TraceRequest;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
@@ -93,10 +97,16 @@ impl Refusal {
 /// The socket cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
-    /// Another agent answers there.
-    #[error("{}: another sealane-agent runs on this host; stop that one first", path.display())]
+    /// Another agent answers there, or works with the same state.
+    #[error("{}: another sealane-agent is running on this host", path.display())]
     Taken {
-        /// The socket.
+        /// The socket, or the folder of its state.
+        path: PathBuf,
+    },
+    /// Something else is in its place, and stays there.
+    #[error("{}: there already and not a socket; choose another with paths.socket", path.display())]
+    NotASocket {
+        /// The path.
         path: PathBuf,
     },
     /// The socket cannot be made.
@@ -109,21 +119,47 @@ pub enum AdminError {
     },
 }
 
+/// Claims the state folder for this process until what is returned is dropped: numbers that two
+/// agents count would go back.
+///
+/// # Errors
+/// [`AdminError`] when another agent works with it.
+pub fn claim(state: &Path) -> Result<std::fs::File, AdminError> {
+    let unusable = |cause| AdminError::Unusable { path: state.to_owned(), cause };
+    let folder = std::fs::File::open(state).map_err(unusable)?;
+    match folder.try_lock() {
+        Ok(()) => Ok(folder),
+        Err(TryLockError::WouldBlock) => Err(AdminError::Taken { path: state.to_owned() }),
+        Err(TryLockError::Error(cause)) => Err(unusable(cause)),
+    }
+}
+
 /// Opens the socket; one left by a dead agent is replaced.
 ///
 /// # Errors
 /// [`AdminError`] when another agent owns it or it cannot be made.
 pub async fn open(path: &Path) -> Result<UnixListener, AdminError> {
     let unusable = |cause| AdminError::Unusable { path: path.to_owned(), cause };
-    if UnixStream::connect(path).await.is_ok() {
-        return Err(AdminError::Taken { path: path.to_owned() });
+    match std::fs::symlink_metadata(path) {
+        Ok(there) if !there.file_type().is_socket() => {
+            return Err(AdminError::NotASocket { path: path.to_owned() });
+        }
+        // Only a socket that nobody listens on is a dead agent's; a full backlog is a living one's.
+        Ok(_) => match UnixStream::connect(path).await {
+            Err(cause) if cause.kind() == ErrorKind::ConnectionRefused => {
+                std::fs::remove_file(path).map_err(unusable)?;
+            }
+            Ok(_) => return Err(AdminError::Taken { path: path.to_owned() }),
+            Err(cause) if cause.kind() == ErrorKind::WouldBlock => {
+                return Err(AdminError::Taken { path: path.to_owned() });
+            }
+            Err(cause) => return Err(unusable(cause)),
+        },
+        Err(cause) if cause.kind() == ErrorKind::NotFound => {}
+        Err(cause) => return Err(unusable(cause)),
     }
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(unusable)?;
-    }
-    match std::fs::remove_file(path) {
-        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => return Err(unusable(cause)),
-        _ => {}
     }
     let listener = UnixListener::bind(path).map_err(unusable)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(unusable)?;
@@ -139,10 +175,14 @@ pub async fn serve(listener: UnixListener, asks: mpsc::Sender<Ask>) {
         .route(paths::ROUTES, get(|State(asks)| ask(asks, Question::Routes)))
         .route(paths::WORLD, get(|State(asks)| ask(asks, Question::World)))
         .route(paths::PLAN, get(|State(asks)| ask(asks, Question::Plan)))
-        .route(paths::TRACE, post(|State(a), Json(r)| ask(a, Question::Trace(r))))
-        .route(paths::PING, post(|State(a), Json(r)| ask(a, Question::Ping(r))))
-        .route(paths::JOIN, post(|State(a), Json(r)| ask(a, Question::Join(r))))
-        .route(paths::LEAVE, post(|State(a), Json(r)| ask(a, Question::Leave(r))))
+        .route(paths::TRACE, post(|State(a), Body(r)| ask(a, Question::Trace(r))))
+        .route(paths::PING, post(|State(a), Body(r)| ask(a, Question::Ping(r))))
+        .route(paths::JOIN, post(|State(a), Body(r)| ask(a, Question::Join(r))))
+        .route(paths::LEAVE, post(|State(a), Body(r)| ask(a, Question::Leave(r))))
+        .fallback(|| async { not_understood(StatusCode::NOT_FOUND, "there is no such path") })
+        .method_not_allowed_fallback(|| async {
+            not_understood(StatusCode::METHOD_NOT_ALLOWED, "the path takes another method")
+        })
         .layer(DefaultBodyLimit::max(LARGEST_REQUEST_BYTES))
         .with_state(asks);
     if let Err(error) = axum::serve(listener, app).await {
@@ -152,9 +192,12 @@ pub async fn serve(listener: UnixListener, asks: mpsc::Sender<Ask>) {
 
 async fn ask(asks: mpsc::Sender<Ask>, question: Question) -> Response {
     let (reply, answer) = oneshot::channel();
-    let asked = asks.send(Ask { question, reply }).await.is_ok();
-    let answer = match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
-        Ok(Ok(answer)) if asked => answer,
+    let exchange = async {
+        asks.send(Ask { question, reply }).await.ok()?;
+        answer.await.ok()
+    };
+    let answer = match tokio::time::timeout(ANSWER_TIMEOUT, exchange).await {
+        Ok(Some(answer)) => answer,
         _ => Err(Refusal::new(
             Fault::State,
             "no answer from the agent's loop",
@@ -173,4 +216,42 @@ async fn ask(asks: mpsc::Sender<Ask>, question: Question) -> Response {
             (status, Json(refusal.document)).into_response()
         }
     }
+}
+
+/// A request's body; one that cannot be read is answered like any other refusal. What is wrong with
+/// it is told by place and not by content, which may be a token.
+struct Body<T>(T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+        let refused = match Json::<T>::from_request(request, state).await {
+            Ok(Json(body)) => return Ok(Self(body)),
+            Err(refused) => refused,
+        };
+        let status = refused.status();
+        let cause = match (&refused, status) {
+            (_, StatusCode::PAYLOAD_TOO_LARGE) => {
+                format!("it is larger than {LARGEST_REQUEST_BYTES} bytes")
+            }
+            (JsonRejection::MissingJsonContentType(_), _) => {
+                "its content-type is not application/json".to_owned()
+            }
+            (JsonRejection::JsonDataError(_), _) => {
+                "its fields are not those of this path".to_owned()
+            }
+            _ => "it is not JSON".to_owned(),
+        };
+        Err(not_understood(status, cause))
+    }
+}
+
+fn not_understood(status: StatusCode, cause: impl Into<String>) -> Response {
+    let document = ErrorDocument {
+        message: "the request was not understood".to_owned(),
+        cause: cause.into(),
+        next: "use the `sealane` of this agent's version".to_owned(),
+    };
+    (status, Json(document)).into_response()
 }

@@ -1,9 +1,13 @@
 //! Owns this gateway's own word: its certificate, the sequence, and the advertisement as last
 //! signed. Writes numbers to disk before it signs with them; does not talk to the broker.
 
+use std::cmp::Ordering;
+use std::net::SocketAddr;
+
 use sealane_api::advertisement::{Candidate, Networks, State};
 use sealane_api::cidr::{self, Cidr};
 use sealane_api::clusterset::ClusterSet;
+use sealane_api::held::Position;
 use sealane_api::keys::VerifyKey;
 use sealane_api::kinds::AdvertisementSpec;
 use sealane_api::names::{ClusterSetId, GatewayId};
@@ -15,6 +19,7 @@ use sealane_broker::store::{Store, StoreError};
 use serde::{Deserialize, Serialize};
 
 use crate::keys::Keys;
+use crate::trust::OwnWord;
 
 /// The file of numbers that must never go back.
 const FILE: &str = "gateway.json";
@@ -24,6 +29,11 @@ const RENEW_AFTER_SECONDS: u64 = 10 * DAY_SECONDS;
 const CERTIFICATE_LEFT_SECONDS: u64 = 30 * DAY_SECONDS;
 /// Most candidates an advertisement takes.
 pub const MOST_CANDIDATES: usize = 16;
+/// A new certificate because of a higher position is taken this seldom: a host that was copied with
+/// its keys would otherwise race with its copy for ever.
+const CATCH_UP_SECONDS: u64 = 60;
+/// The largest integer that payloads carry.
+const LARGEST_NUMBER: u64 = (1 << 53) - 1;
 
 /// Numbers and certificate of this gateway.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +49,8 @@ struct Kept {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Certificate {
+    clusterset: ClusterSetId,
+    gateway: GatewayId,
     signed: Signed,
     key: VerifyKey,
     identity: VerifyKey,
@@ -65,6 +77,9 @@ pub struct Author {
     store: Store,
     kept: Kept,
     last: Option<(Wish, UnixTime, AdvertisementSpec)>,
+    /// Generation of a word under our name and keys that is not ours.
+    above: Option<u64>,
+    caught_up: Option<UnixTime>,
 }
 
 /// Why nothing was signed.
@@ -74,9 +89,7 @@ pub enum AuthorError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The file is not what this program writes.
-    #[error(
-        "{path}: {cause}; restore it, or empty the state directory and join with a new token (token create --rekey)"
-    )]
+    #[error("{path}: {cause}; restore it, or leave and join again")]
     Damaged {
         /// The file.
         path: String,
@@ -101,7 +114,7 @@ impl Author {
             })?,
             None => Kept::default(),
         };
-        Ok(Self { id, gateway, store, kept, last: None })
+        Ok(Self { id, gateway, store, kept, last: None, above: None, caught_up: None })
     }
 
     /// Forgets what is on disk.
@@ -110,6 +123,26 @@ impl Author {
     /// [`StoreError`] when the file cannot be removed.
     pub fn remove(store: &Store) -> Result<(), StoreError> {
         store.remove(FILE)
+    }
+
+    /// Takes notice of what stands on the broker under our name, signed with our keys. If it is above
+    /// our numbers, or says something else under the same ones, our state was lost or copied: the
+    /// next advertisement is under a new certificate, which outranks it.
+    pub fn met(&mut self, word: &OwnWord) {
+        let Position { generation, sequence, .. } = word.position;
+        let said = (self.kept.generation.unwrap_or(0), self.kept.sequence);
+        let is_other =
+            self.last.as_ref().is_some_and(|(_, _, spec)| spec.signed != word.spec.signed);
+        let is_foreign = match (generation, sequence).cmp(&said) {
+            Ordering::Less => false,
+            Ordering::Equal => is_other,
+            Ordering::Greater => true,
+        };
+        if is_foreign && self.above.is_none_or(|known| known < generation) {
+            tracing::warn!(gateway = %self.gateway, generation, sequence,
+                "our name and keys were used elsewhere: old state, or a copy of this host");
+            self.above = Some(generation);
+        }
     }
 
     /// Returns the advertisement for `wish`, signed anew only if the wish changed or time asks.
@@ -158,12 +191,16 @@ impl Author {
         let fits = |held: &Certificate| {
             held.key == key
                 && held.identity == identity
+                && held.clusterset == self.id
+                && held.gateway == self.gateway
                 && now.plus_seconds(CERTIFICATE_LEFT_SECONDS) < held.expires
         };
-        if self.kept.certificate.as_ref().is_some_and(fits) {
+        let is_outranked = self.above.is_some() && self.may_catch_up(now);
+        let is_used_up = self.kept.sequence >= LARGEST_NUMBER;
+        if !is_outranked && !is_used_up && self.kept.certificate.as_ref().is_some_and(fits) {
             return Ok(false);
         }
-        let generation = sign::next_generation(self.kept.generation, now);
+        let generation = sign::next_generation(self.kept.generation.max(self.above), now);
         let mut kept = Kept { generation: Some(generation), ..self.kept.clone() };
         self.save(&kept)?;
         let request = CertRequest {
@@ -175,10 +212,15 @@ impl Author {
         };
         let signed = sign::gateway_cert(&keys.identity, &request, now);
         let expires = now.plus_seconds(sealane_api::certificate::LIFE_SECONDS);
-        kept.certificate = Some(Certificate { signed, key, identity, expires });
+        let (clusterset, gateway) = (self.id.clone(), self.gateway.clone());
+        kept.certificate =
+            Some(Certificate { clusterset, gateway, signed, key, identity, expires });
         kept.sequence = 0;
         self.save(&kept)?;
         self.kept = kept;
+        if self.above.take().is_some() {
+            self.caught_up = Some(now);
+        }
         tracing::info!(gateway = %self.gateway, generation, "gateway key certified");
         Ok(true)
     }
@@ -212,6 +254,11 @@ impl Author {
         };
         let draft = if wish.is_some() { draft } else { draft.withdrawn() };
         Ok(sign::advertisement(&keys.gateway, &draft, now)?)
+    }
+
+    /// Says whether the last time is long enough ago; a clock that was set back does not matter.
+    fn may_catch_up(&self, now: UnixTime) -> bool {
+        self.caught_up.is_none_or(|at| now < at || now >= at.plus_seconds(CATCH_UP_SECONDS))
     }
 
     fn save(&self, kept: &Kept) -> Result<(), StoreError> {
@@ -255,4 +302,15 @@ pub fn granted(
         .copied()
         .collect();
     (granted, refused)
+}
+
+/// Returns a candidate of each address, in order.
+pub fn candidates(
+    kind: sealane_api::advertisement::CandidateKind,
+    addresses: impl IntoIterator<Item = SocketAddr>,
+) -> Vec<Candidate> {
+    addresses
+        .into_iter()
+        .map(|address| Candidate { kind, addr: address.ip(), port: address.port() })
+        .collect()
 }

@@ -3,7 +3,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use sealane_plan::documents;
 use sealane_plan::name::LaneId;
@@ -16,7 +15,8 @@ use tokio::sync::oneshot;
 
 use crate::admin::{Answer, Ask, Fault, Question, Refusal};
 use crate::join::{self, JoinError};
-use crate::pings::{self, Rhythm, Target};
+use crate::membership::Membership;
+use crate::pings::{Rhythm, Target};
 use crate::run::{Agent, unix_now};
 use crate::session::Session;
 
@@ -57,20 +57,26 @@ impl Agent {
         let joined: JoinDocument = join::join(&self.store, &self.config, &request.token)
             .map_err(|error| refuse(fault_of(&error), error.to_string()))?;
         let now = sealane_api::time::UnixTime(unix_now());
-        self.session = Session::resume(&self.store, &self.config, &self.ring, &self.events, now)
-            .map_err(|error| refuse(Fault::State, error.to_string()))?;
+        self.forget_session();
+        self.session =
+            match Session::resume(&self.store, &self.config, &self.ring, &self.events, now) {
+                Ok(session) => session,
+                Err(error) => {
+                    let undone = Membership::remove(&self.store).err();
+                    let undone = undone.map(|error| format!("; {error}")).unwrap_or_default();
+                    return Err(refuse(Fault::State, format!("{error}{undone}")));
+                }
+            };
         self.mark_stale();
         document(&joined)
     }
 
     fn ping(&mut self, request: &PingRequest, reply: oneshot::Sender<Answer>) {
-        let rhythm = Rhythm {
-            count: request.count.clamp(1, pings::MOST),
-            interval: Duration::from_millis(u64::from(request.interval_milliseconds.max(5))),
-            size: request.size_bytes,
-        };
-        match self.ping_target(&request.target) {
-            Ok(target) => self.pings.begin(target, rhythm, reply),
+        let begun =
+            Rhythm::of(request).and_then(|rhythm| Ok((rhythm, self.ping_target(&request.target)?)));
+        match begun {
+            Ok((rhythm, target)) => self.pings.begin(target, rhythm, reply),
+            // Who asked may have stopped waiting.
             Err(refusal) => drop(reply.send(Err(refusal))),
         }
     }
@@ -85,7 +91,9 @@ impl Agent {
             let cause = "its lane is not probed yet";
             Refusal::new(Fault::State, "no ping", cause, "try again in a second")
         })?;
-        let gateway = self.plan.probes.lanes[&lane].gateway.clone();
+        let gateway = self.paths.gateway_of_lane(&lane).ok_or_else(|| {
+            Refusal::new(Fault::State, "no ping", "its lane is gone", "try again in a second")
+        })?;
         let health = self.paths.lane_health(unix_now());
         let path_mtu = health.get(&lane).and_then(|health| health.path_mtu);
         Ok(Target { gateway, way, address, path_mtu })

@@ -65,7 +65,7 @@ impl Agent {
             }
         };
         let (own, brokers) = (session.own.clone(), session.line.brokers());
-        let writer = session.line.hush();
+        session.line.hush();
         let events = self.events.clone();
         self.departure = Some(Departure {
             step: Step::Withdrawing,
@@ -75,8 +75,6 @@ impl Agent {
             reply,
         });
         tokio::spawn(async move {
-            // Whether it ended by itself or was stopped does not matter, only that it has.
-            drop(writer.await);
             let result = match spec {
                 Some(spec) => {
                     let said = line::say_last(&brokers, &own, &spec);
@@ -132,12 +130,16 @@ impl Agent {
 
     fn finish(&mut self) {
         let Some(departure) = self.departure.take() else { return };
-        self.session = None;
+        self.forget_session();
         let mut remains = self.failures.clone();
         if let Err(error) = Session::forget(&self.store, &self.ring) {
             remains.push(error.to_string());
         }
         remains.extend(self.remove_tunnel_logs());
+        remains.extend(self.unseen.iter().map(|cause| format!("this host was not seen: {cause}")));
+        if self.seen.is_none() && remains.is_empty() {
+            remains.push("this host was not seen".to_owned());
+        }
         let left = self.seen.as_ref().is_some_and(|seen| seen.ours != HostState::default());
         if left && remains.is_empty() {
             remains.push("objects of ours on this host; see `sealane-agent` log".to_owned());

@@ -58,6 +58,7 @@ pub fn world(
     let facts = local(session, config, seen);
     let unix = sealane_api::time::UnixTime(now.0);
     let remotes = session.trust.remotes(unix, &facts);
+    session.trust.remark(&remotes);
     let psks = session.lend_psks(&remotes);
     World {
         me: Some(me(session, config)),

@@ -22,6 +22,9 @@ use crate::event::Event;
 const BURST: Duration = Duration::from_millis(20);
 /// First wait after a change that was refused; doubled up to [`LONGEST_RETRY`].
 const RETRY: Duration = Duration::from_millis(250);
+/// After a pass the hand rests this many times as long as the pass took, whatever happens on the
+/// host: a host that never comes to rest does not cost more than a share of a core.
+const REST: u32 = 3;
 /// Longest wait after a change that was refused.
 const LONGEST_RETRY: Duration = Duration::from_secs(10);
 
@@ -105,6 +108,7 @@ impl Hand {
         let mut calls = self.listen().await;
         let mut failures = 0u32;
         loop {
+            let began = Instant::now();
             let (event, failed) = match self.pass() {
                 Ok(pass) => {
                     let failed = !pass.failed.is_empty();
@@ -112,6 +116,7 @@ impl Hand {
                 }
                 Err(cause) => (Event::HostUnseen(cause), true),
             };
+            let rested = Instant::now() + began.elapsed() * REST;
             if self.strings.events.send(event).await.is_err() {
                 return;
             }
@@ -123,7 +128,7 @@ impl Hand {
                     (RETRY * 2u32.pow(some.min(6) - 1)).min(LONGEST_RETRY).min(patrol.max(RETRY))
                 }
             };
-            if self.until_called(&mut calls, wait).await.is_err() {
+            if self.until_called(&mut calls, wait, rested).await.is_err() {
                 return;
             }
         }
@@ -161,11 +166,12 @@ impl Hand {
         Ok(pass)
     }
 
-    /// Waits for a reason to look: a new wish, a change on the host, or the time given.
+    /// Waits for a reason to look: a new wish, a change on the host once `rested`, or the time given.
     async fn until_called(
         &mut self,
         calls: &mut mpsc::Receiver<HostEvent>,
         longest: Duration,
+        rested: Instant,
     ) -> Result<(), Unheard> {
         let mut due = Instant::now() + longest;
         let mut monitored = true;
@@ -180,7 +186,7 @@ impl Hand {
                     let _ = errand.send(answer.map(|routing| Terrain { routing, ruleset }));
                 }
                 call = calls.recv(), if monitored => match call {
-                    Some(_) => due = due.min(Instant::now() + BURST),
+                    Some(_) => due = due.min(rested.max(Instant::now() + BURST)),
                     None => monitored = false,
                 },
                 () = tokio::time::sleep_until(due) => return Ok(()),

@@ -9,6 +9,7 @@ use sealane_view::membership::JoinDocument;
 use crate::config::{Config, Role};
 use crate::keys::{Keys, KeysError};
 use crate::membership::{Membership, MembershipError};
+use crate::trust::Trust;
 
 /// Why this host did not join.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +55,8 @@ pub fn join(store: &Store, config: &Config, text: &str) -> Result<JoinDocument, 
     if token.brokers.is_empty() {
         return Err(JoinError::NoBroker);
     }
+    // A leave that was cut short may have left what it believed of another clusterset.
+    Trust::remove(store)?;
     let id = token.clusterset();
     let mut next = Vec::new();
     let (enrolment, fingerprint) = match config.role {

@@ -1,7 +1,7 @@
 //! Owns this host's private keys: made once, kept in files of mode 0600, lent by name. No other
 //! file sees them, but for the one use that each is made for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{PoisonError, RwLock};
 
 use sealane_api::keys::{PairSecret, Psk, SigningSeed, TunnelSeed};
@@ -124,6 +124,11 @@ impl Ring {
         let fingerprint = PskFingerprint(psk.fingerprint());
         self.write().psks.insert(fingerprint, Zeroizing::new(*psk.expose()));
         fingerprint
+    }
+
+    /// Forgets pre-shared keys that are not among `lent`.
+    pub fn keep_psks(&self, lent: &BTreeSet<PskFingerprint>) {
+        self.write().psks.retain(|fingerprint, _| lent.contains(fingerprint));
     }
 
     /// Forgets everything.

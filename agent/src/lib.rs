@@ -4,6 +4,8 @@
 pub mod config;
 pub mod config_file;
 pub mod event;
+pub mod clock;
+pub mod early;
 pub mod run;
 pub mod session;
 pub mod membership;
@@ -11,7 +13,9 @@ pub mod keys;
 pub mod join;
 pub mod departure;
 pub mod line;
+pub mod refusals;
 pub mod trust;
+pub mod resolver;
 pub mod facts;
 pub mod word;
 pub mod advertise;

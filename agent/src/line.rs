@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sealane_api::clusterset::BrokerAddress;
@@ -10,9 +11,9 @@ use sealane_api::names::GatewayId;
 use sealane_broker::access::{AccessError, Broker};
 use sealane_broker::board::{BoardEvent, Kind};
 use sealane_broker::mirror;
-use sealane_broker::publish::{self, Found, PublishError, Retry};
+use sealane_broker::publish::{self, PublishError, Retry};
 use serde_json::Value;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::event::Event;
@@ -22,6 +23,9 @@ use crate::membership::Membership;
 const SHORTEST_WAIT: Duration = Duration::from_millis(250);
 /// Longest wait between writes of the same word.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
+
+/// Between two writes of our word: somebody else who writes it again and again gains nothing.
+const PACE: Duration = Duration::from_millis(250);
 
 /// The state of the line, for people.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,6 +40,9 @@ pub struct LineState {
     pub last_error: Option<String>,
 }
 
+/// Held while our object is written, so that a last word is never overtaken by one before it.
+pub type Pen = Arc<Mutex<()>>;
+
 /// What this gateway keeps on the broker.
 #[derive(Debug, Clone, PartialEq)]
 struct Word {
@@ -49,20 +56,18 @@ struct Word {
 pub struct BrokerLine {
     /// What people see of it.
     pub state: LineState,
+    followed: Vec<BrokerAddress>,
     brokers: Vec<Broker>,
     unusable: Vec<String>,
     addresses: BTreeSet<IpAddr>,
-    listed: Vec<BrokerAddress>,
     word: watch::Sender<Option<Word>>,
     hushed: Option<Word>,
-    events: mpsc::Sender<Event>,
-    writer: JoinHandle<()>,
+    pen: Pen,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Drop for BrokerLine {
     fn drop(&mut self) {
-        self.writer.abort();
         self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
@@ -74,7 +79,9 @@ impl BrokerLine {
         listed: &[BrokerAddress],
         events: mpsc::Sender<Event>,
     ) -> Self {
-        let (brokers, errors) = membership.clients(listed);
+        let followed = membership.all_brokers(listed);
+        let (brokers, errors) = membership.clients(&followed);
+        let pen = Pen::default();
         let unusable: Vec<String> = errors.iter().map(AccessError::to_string).collect();
         let (board, mut seen) = mpsc::channel(256);
         let (word, words) = watch::channel(None);
@@ -88,23 +95,40 @@ impl BrokerLine {
                     }
                 }
             }),
+            tokio::spawn(keep_word(brokers.clone(), words, events, pen.clone())),
         ];
-        let writer = tokio::spawn(keep_word(brokers.clone(), words, events.clone()));
         let url = brokers.first().map(|broker| broker.url.clone()).unwrap_or_default();
-        let hosts = listed.iter().chain(&membership.brokers).filter_map(|it| host_of(&it.url));
+        let hosts = followed.iter().filter_map(|it| host_of(&it.url));
         Self {
             state: LineState { url, last_error: unusable.first().cloned(), ..LineState::default() },
             addresses: hosts.collect(),
+            followed,
             brokers,
+            pen,
             unusable,
             word,
             hushed: None,
-            // Before a first ClusterSet the token speaks; nothing changes when the list says the same.
-            listed: if listed.is_empty() { membership.brokers.clone() } else { listed.to_vec() },
-            events,
-            writer,
             tasks,
         }
+    }
+
+    /// Opens the line anew, with the brokers that the ClusterSet lists now; our word goes with it.
+    pub fn reopen(
+        &mut self,
+        membership: &Membership,
+        listed: &[BrokerAddress],
+        events: mpsc::Sender<Event>,
+    ) {
+        let word = self.word.borrow().clone();
+        let hushed = self.hushed.take();
+        *self = Self::open(membership, listed, events);
+        self.word.send_replace(word);
+        self.hushed = hushed;
+    }
+
+    /// Returns all brokers that the line was opened with.
+    pub fn followed(&self) -> &[BrokerAddress] {
+        &self.followed
     }
 
     /// Notes what the watch tells of the broker itself.
@@ -142,30 +166,19 @@ impl BrokerLine {
         self.word.send_if_modified(|word| word.as_mut().map(|held| held.turn += 1).is_some());
     }
 
-    /// Says whether the line was opened for these brokers.
-    pub fn is_for(&self, listed: &[BrokerAddress]) -> bool {
-        self.listed == listed
-    }
-
-    /// Stops keeping our word on the broker, since a last one follows; wait for the writer to end
-    /// before that is written, or it may be overwritten by the word before it.
-    pub fn hush(&mut self) -> JoinHandle<()> {
+    /// Stops keeping our word on the broker: a last one follows.
+    pub fn hush(&mut self) {
         self.hushed = self.word.send_replace(None);
-        self.writer.abort();
-        let idle = tokio::spawn(std::future::ready(()));
-        std::mem::replace(&mut self.writer, idle)
     }
 
     /// Keeps the word from before [`BrokerLine::hush`] again.
     pub fn speak_on(&mut self) {
-        let words = self.word.subscribe();
-        self.writer = tokio::spawn(keep_word(self.brokers.clone(), words, self.events.clone()));
         self.word.send_replace(self.hushed.take());
     }
 
-    /// Returns the brokers, for a last word.
-    pub fn brokers(&self) -> Vec<Broker> {
-        self.brokers.clone()
+    /// Returns the brokers and the pen, for a last word.
+    pub fn brokers(&self) -> (Vec<Broker>, Pen) {
+        (self.brokers.clone(), self.pen.clone())
     }
 
     /// Returns the addresses of brokers that are given as numbers.
@@ -184,10 +197,11 @@ impl BrokerLine {
 /// # Errors
 /// The error of the last broker that was tried.
 pub async fn say_last(
-    brokers: &[Broker],
+    (brokers, pen): &(Vec<Broker>, Pen),
     own: &GatewayId,
     spec: &Value,
 ) -> Result<(), PublishError> {
+    let _writing = pen.lock().await;
     let mut last = Err(PublishError {
         name: own.to_string(),
         url: "none".to_owned(),
@@ -218,48 +232,40 @@ async fn keep_word(
     brokers: Vec<Broker>,
     mut words: watch::Receiver<Option<Word>>,
     events: mpsc::Sender<Event>,
+    pen: Pen,
 ) {
     let mut wait = SHORTEST_WAIT;
-    let mut last_spec = None;
     loop {
+        let writing = pen.lock().await;
         let word = words.borrow_and_update().clone();
         let Some(word) = word else {
+            drop(writing);
             if words.changed().await.is_err() {
                 return;
             }
             continue;
         };
-        let known = last_spec.replace(word.spec.clone()) == Some(word.spec.clone());
-        let result = write(&brokers, &word).await;
-        // Another hand put something else in the place of our word: that is no race to win.
-        let contested = known && matches!(result, Ok(Found::Other));
+        let mut result = Ok(());
+        for broker in &brokers {
+            result = publish::publish(broker, Kind::Advertisement, &word.name, &word.spec)
+                .await
+                .map(drop);
+            if result.is_ok() {
+                break;
+            }
+        }
+        drop(writing);
         let failed = result.is_err();
-        if events.send(Event::Published(result.map(drop))).await.is_err() {
+        if events.send(Event::Published(result)).await.is_err() {
             return;
         }
-        if failed || contested {
-            let pause = wait.mul_f64(rand::random_range(0.5..=1.0));
-            wait = (wait * 2).min(LONGEST_WAIT);
-            tokio::time::sleep(pause).await;
-        } else if !known {
-            wait = SHORTEST_WAIT;
-        }
-        if !failed && words.changed().await.is_err() {
+        let next = if failed { wait.mul_f64(rand::random_range(0.5..=1.0)) } else { Duration::MAX };
+        wait = if failed { (wait * 2).min(LONGEST_WAIT) } else { SHORTEST_WAIT };
+        tokio::time::sleep(PACE).await;
+        if let Ok(Err(_)) = tokio::time::timeout(next, words.changed()).await {
             return;
         }
     }
-}
-
-/// Writes a word on the first broker that takes it.
-async fn write(brokers: &[Broker], word: &Word) -> Result<Found, PublishError> {
-    let mut result = Ok(Found::Same);
-    for broker in brokers {
-        result = publish::publish(broker, Kind::Advertisement, &word.name, &word.spec).await;
-        if result.is_ok() {
-            break;
-        }
-    }
-    result
 }
 
 fn host_of(url: &str) -> Option<IpAddr> {

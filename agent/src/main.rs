@@ -1,5 +1,6 @@
 //! Owns the start of the agent: flags, configuration, log, host, and the loop with its neighbours.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -16,10 +17,12 @@ use sealane_agent::log::{self, Format};
 use sealane_agent::metrics::{self, Metrics};
 use sealane_agent::run::{Agent, Connections};
 use sealane_broker::store::Store;
-use sealane_kernel::host::Host;
+use sealane_kernel::host::{Host, ObserveError};
+use sealane_kernel::nft::NftError;
 use sealane_kernel::wireguard::process::{self, Tunnels};
 use sealane_kernel::wireguard::uapi::{SOCKET_DIR, Sockets};
 use sealane_view::membership::JoinRequest;
+use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -108,8 +111,32 @@ fn read_config(flags: &Flags) -> Result<Config, ConfigError> {
 
 async fn serve(config: Config) -> anyhow::Result<()> {
     let store = Store::open(&config.paths.state)?;
+    let _claim = admin::claim(&config.paths.state)?;
+    let host = open_host(&config)?;
     let listener = admin::open(&config.paths.socket).await?;
-    let host = Host::open(&config.paths.state, tunnels(&config))?;
+    let socket = config.paths.socket.clone();
+    let served = serve_on(listener, config, store, host).await;
+    // The next agent makes its own; a socket nobody answers would only confuse.
+    drop(std::fs::remove_file(socket));
+    served
+}
+
+/// Opens the host and looks at it once: what is missing for good is told at the start, in one line.
+fn open_host(config: &Config) -> anyhow::Result<Host> {
+    let mut host = Host::open(&config.paths.state, tunnels(config))?;
+    match host.observe(&BTreeSet::new()) {
+        Err(ObserveError::Filter(missing @ NftError::Missing { .. })) => Err(missing.into()),
+        // Anything else may pass; the hand looks again and tells.
+        _ => Ok(host),
+    }
+}
+
+async fn serve_on(
+    listener: UnixListener,
+    config: Config,
+    store: Store,
+    host: Host,
+) -> anyhow::Result<()> {
     let (events, inbox) = mpsc::channel(1024);
     let (errands, errands_in) = mpsc::channel(16);
     let (wish, wished) = watch::channel(Wish { host: None, patrol: Duration::from_secs(10) });
@@ -124,7 +151,6 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     };
     let token_file = config.token_file.clone();
     let metrics_address = config.metrics;
-    let socket = config.paths.socket.clone();
     let agent = Agent::new(config, store, connections)?;
     let is_member = agent.session.is_some();
     hand::take_charge(
@@ -146,8 +172,6 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     }
     tokio::spawn(stop_on_signal(events));
     agent.run(inbox).await;
-    // The next agent makes its own; a socket nobody answers would only confuse.
-    drop(std::fs::remove_file(socket));
     Ok(())
 }
 

@@ -106,14 +106,18 @@ impl Membership {
         ClusterSetId::of_genesis(&self.root, &self.recovery)
     }
 
-    /// Returns clients of all usable brokers: those of the accepted ClusterSet first, then those of
-    /// the token; and why the others are not usable.
-    pub fn clients(&self, listed: &[BrokerAddress]) -> (Vec<Broker>, Vec<AccessError>) {
-        let credential = Credential::new(self.credential.clone());
+    /// Returns all brokers: those of the accepted ClusterSet first, then those of the token.
+    pub fn all_brokers(&self, listed: &[BrokerAddress]) -> Vec<BrokerAddress> {
         let later = self.brokers.iter().filter(|address| !listed.contains(address));
+        listed.iter().chain(later).cloned().collect()
+    }
+
+    /// Returns clients of the usable ones of these brokers, and why the others are not usable.
+    pub fn clients(&self, brokers: &[BrokerAddress]) -> (Vec<Broker>, Vec<AccessError>) {
+        let credential = Credential::new(self.credential.clone());
         let mut clients = Vec::new();
         let mut errors = Vec::new();
-        for address in listed.iter().chain(later) {
+        for address in brokers {
             match client(address, &credential) {
                 Ok(client) => clients.push(client),
                 Err(error) => errors.push(error),

@@ -1,8 +1,8 @@
 //! Owns the Prometheus metrics and their page. Measures nothing: it repeats what documents say.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
 use axum::http::{StatusCode, header};
@@ -42,6 +42,8 @@ type Real = Gauge<f64, AtomicU64>;
 /// All metrics of one agent.
 pub struct Metrics {
     registry: Registry,
+    /// Held while lanes are set anew, so that no page is made of half of them.
+    turn: Mutex<()>,
     lane_up: Family<Lane, Gauge>,
     lane_rtt: Family<Lane, Real>,
     lane_loss: Family<Lane, Real>,
@@ -65,6 +67,7 @@ impl Metrics {
     pub fn new() -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("sealane"),
+            turn: Mutex::new(()),
             lane_up: Family::default(),
             lane_rtt: Family::default(),
             lane_loss: Family::default(),
@@ -152,6 +155,7 @@ impl Metrics {
 
     /// Repeats what the documents say; lanes that are gone vanish.
     pub fn show(&self, status: &StatusDocument, peers: &PeersDocument) {
+        let _turn = self.turn();
         self.show_members(status);
         self.lane_up.clear();
         self.lane_rtt.clear();
@@ -191,14 +195,19 @@ impl Metrics {
         let connected = status.broker.as_ref().is_some_and(|broker| broker.connected);
         self.broker_connected.set(i64::from(connected));
         self.problems.set(status.problems.len() as i64);
-        if let Some(set) = &status.clusterset {
-            self.clusterset_version.set(set.version as i64);
-            self.clusterset_expires.set(set.expires_unix_seconds as i64);
-        }
+        let set = status.clusterset.as_ref();
+        self.clusterset_version.set(set.map_or(0, |set| set.version as i64));
+        self.clusterset_expires.set(set.map_or(0, |set| set.expires_unix_seconds as i64));
+    }
+
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        // Gauges are whole at any time, also when a holder of the lock panicked.
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the page in the OpenMetrics text format.
     pub fn page(&self) -> String {
+        let _turn = self.turn();
         let mut page = String::new();
         // Writing to a `String` cannot fail; what an encoder refuses is left out.
         let _ = encode(&mut page, &self.registry);

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use sealane_plan::health::{EndpointAdvice, LaneHealth, LegHealth, PathState, Session};
-use sealane_plan::name::{LaneId, NodeName, UnixSeconds};
+use sealane_plan::name::{GatewayId, LaneId, NodeName, UnixSeconds};
 use sealane_plan::plan::{LaneTarget, LegTarget, Plan, ProbeTargets};
 use sealane_plan::remote::CandidateKind;
 use sealane_probe::candidates::{Candidate, Choice, Families, Source, TunnelReport};
@@ -207,6 +207,11 @@ impl Paths {
     /// Returns the way and address by which a gateway is probed and asked.
     pub fn way_to_lane(&self, id: &LaneId) -> Option<(Way, IpAddr)> {
         self.lanes.get(id).map(|lane| (lane.way.clone(), lane.target.destination))
+    }
+
+    /// Returns the gateway behind a lane.
+    pub fn gateway_of_lane(&self, id: &LaneId) -> Option<GatewayId> {
+        self.lanes.get(id).map(|lane| lane.target.gateway.clone())
     }
 
     /// Returns the ways to the agents behind all lanes, by tunnel key.

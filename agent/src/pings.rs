@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use sealane_plan::name::GatewayId;
 use sealane_probe::datagram::{Datagram as Probe, HEADER_BYTES, Kind, overhead};
 use sealane_probe::time::Time;
-use sealane_view::ping::{PingDocument, ReplyView};
+use sealane_view::ping::{PingDocument, PingRequest, ReplyView};
 use tokio::sync::oneshot;
 
 use crate::admin::{Answer, Fault, Refusal};
@@ -18,7 +18,11 @@ use crate::probe_io::Way;
 /// A probe that is not answered within this is lost.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Most probes of one series.
-pub const MOST: u32 = 1000;
+const MOST: u32 = 1000;
+/// Shortest time between two.
+const SHORTEST_INTERVAL_MILLISECONDS: u32 = 5;
+/// A series ends within this: whoever asks on the admin socket does not wait longer.
+const LONGEST_MILLISECONDS: u64 = 100_000;
 /// Most series at once.
 const AT_ONCE: usize = 16;
 
@@ -49,6 +53,27 @@ pub struct Rhythm {
     pub interval: Duration,
     /// IP packet size in bytes; `None` is the smallest.
     pub size: Option<u32>,
+}
+
+impl Rhythm {
+    /// Takes what is asked for.
+    ///
+    /// # Errors
+    /// A [`Refusal`] when it would take too long, or a probe would be no packet.
+    pub fn of(request: &PingRequest) -> Result<Self, Refusal> {
+        let refuse =
+            |cause: &str, next: &str| Err(Refusal::new(Fault::Request, "no ping", cause, next));
+        let count = request.count.clamp(1, MOST);
+        let interval = u64::from(request.interval_milliseconds.max(SHORTEST_INTERVAL_MILLISECONDS));
+        if u64::from(count) * interval > LONGEST_MILLISECONDS {
+            let next = "send fewer probes or send them faster";
+            return refuse("it would take longer than 100 seconds", next);
+        }
+        if request.size_bytes.is_some_and(|size| size > u32::from(u16::MAX)) {
+            return refuse("no packet is larger than 65535 bytes", "ask for smaller probes");
+        }
+        Ok(Self { count, interval: Duration::from_millis(interval), size: request.size_bytes })
+    }
 }
 
 struct Series {
@@ -88,6 +113,7 @@ impl Pings {
     /// Sends what is due and answers series that are over; returns nothing, since no fact changes.
     pub fn poll(&mut self, paths: &Paths) {
         let now = Instant::now();
+        self.series.retain(|series| !series.reply.is_closed());
         for series in &mut self.series {
             series.send_due(now, paths);
         }

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use sealane_api::cidr::Cidr;
 use sealane_api::clusterset::{ClusterSet, OnExpiry};
+use sealane_api::reason::Reason;
 use sealane_api::time::UnixTime;
 use sealane_broker::board::Kind;
 use sealane_plan::documents;
@@ -127,10 +129,7 @@ impl Agent {
         let listed = session.trust.receiver().clusterset().is_some();
         let (_, refused) = session.granted(&self.config);
         for network in refused.iter().filter(|_| listed) {
-            let next = format!(
-                "have root grant it: sealane member update --cluster {} with every --cidr, {network} too",
-                session.own.member
-            );
+            let next = grant_command(session, network);
             let cause = "the ClusterSet does not grant it to this member";
             problems.push(problem(
                 Severity::Part,
@@ -141,17 +140,58 @@ impl Agent {
             ));
         }
         if !listed {
-            let cause = session.line.state.last_error.clone().unwrap_or_default();
-            let cause = format!("no ClusterSet was accepted yet {cause}");
+            let error = session.line.state.last_error.as_ref();
+            let error = error.filter(|_| !session.line.state.connected);
+            let error = error.map(|error| format!(": {error}")).unwrap_or_default();
+            let cause = format!("no ClusterSet was accepted yet{error}");
             let next = "have the administrator apply clusterset.yaml to the broker";
             problems.push(problem(Severity::Host, "NoClusterSet", "this member", &cause, next));
         }
+        problems.extend(identity_problem(session));
+        problems.extend(name_problem(session));
         for cause in session.line.unusable() {
             let next = "have the ClusterSet name usable brokers";
             problems.push(problem(Severity::Notice, "BrokerUnusable", "a broker", cause, next));
         }
         problems
     }
+}
+
+/// Root pinned an identity for our member, and it is not ours: nobody believes us.
+fn identity_problem(session: &Session) -> Option<ProblemView> {
+    let ours = session.keys.as_ref()?.identity.public();
+    let entry = session.trust.receiver().clusterset()?.members.get(&session.own.member)?;
+    if entry.keys.is_empty() || entry.keys.contains(&ours) {
+        return None;
+    }
+    let cause =
+        format!("the ClusterSet pins another identity for it; ours is {}", ours.fingerprint());
+    let thing = session.own.member.to_string();
+    let next = format!(
+        "find out who joined as {thing}; to start anew: sealane token create --cluster {thing} --rekey"
+    );
+    Some(problem(Severity::Host, "IdentityNotOurs", &thing, &cause, &next))
+}
+
+/// The command with which root grants a network besides those granted already.
+fn grant_command(session: &Session, network: &Cidr) -> String {
+    let member = &session.own.member;
+    let set = session.trust.receiver().clusterset();
+    let granted = set.and_then(|set| set.members.get(member)).map(|entry| entry.cidrs.as_slice());
+    let all = granted.unwrap_or_default().iter().chain([network]);
+    let cidrs: String = all.map(|cidr| format!(" --cidr {cidr}")).collect();
+    format!("have root grant it: sealane member update --cluster {member}{cidrs}")
+}
+
+/// Somebody else speaks under our own name.
+fn name_problem(session: &Session) -> Option<ProblemView> {
+    let own = (Kind::Advertisement, session.own.to_string());
+    let refusal = session.trust.refusals().remove(&own)?;
+    let reason = refusal.rejected.reason;
+    (reason == Reason::OwnNameTaken).then(|| {
+        let cause = refusal.rejected.to_string();
+        problem(Severity::Host, reason.as_str(), &own.1, &cause, reason.next_step())
+    })
 }
 
 fn is_up(member: &sealane_view::status::MemberView) -> bool {

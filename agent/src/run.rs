@@ -13,17 +13,19 @@ use sealane_plan::world::World;
 use sealane_state::facts::Observation;
 use tokio::sync::{mpsc, watch};
 
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::departure::Departure;
+use crate::early::Early;
 use crate::event::Event;
 use crate::facts;
 use crate::hand::{Errand, Pass, Wish};
 use crate::keys::Ring;
-use crate::line::BrokerLine;
 use crate::metrics::Metrics;
 use crate::notify;
 use crate::paths::Paths;
 use crate::pings::Pings;
+use crate::resolver;
 use crate::session::{Session, SessionError};
 use crate::traces::Patience;
 use crate::trust::Outcome;
@@ -35,8 +37,10 @@ const PATROL: Duration = Duration::from_secs(10);
 const SEARCHING: Duration = Duration::from_secs(1);
 /// Time passes for what is believed this often.
 const TICK: Duration = Duration::from_secs(1);
-/// Events taken before the plan is made anew.
+/// Events taken before timers and the plan have their turn.
 const AT_ONCE: usize = 256;
+/// Time spent on events before timers and the plan have their turn.
+const LONGEST_BURST: Duration = Duration::from_millis(10);
 
 /// The agent.
 pub struct Agent {
@@ -77,7 +81,8 @@ pub struct Agent {
     /// The way back into the loop.
     pub events: mpsc::Sender<Event>,
     /// What the broker told before the host was first seen.
-    early: Vec<BoardEvent>,
+    early: Early,
+    clock: Clock,
     wish: watch::Sender<Wish>,
     stale: bool,
     is_ready: bool,
@@ -128,7 +133,8 @@ impl Agent {
             metrics,
             errands,
             events,
-            early: Vec::new(),
+            early: Early::default(),
+            clock: Clock::at(Instant::now(), unix_now()),
             wish,
             stale: true,
             is_ready: false,
@@ -172,18 +178,21 @@ impl Agent {
 
     /// Takes an event and those right behind it; `false` when told to stop.
     fn take_burst(&mut self, first: Event, inbox: &mut mpsc::Receiver<Event>) -> bool {
+        let until = Instant::now() + LONGEST_BURST;
         let mut event = first;
-        for _ in 0..AT_ONCE {
+        for left in (0..AT_ONCE).rev() {
             if matches!(event, Event::Stop) {
                 return false;
             }
             self.take(event);
+            if left == 0 || Instant::now() >= until {
+                break;
+            }
             match inbox.try_recv() {
                 Ok(next) => event = next,
-                Err(_) => return true,
+                Err(_) => break,
             }
         }
-        self.take(event);
         true
     }
 
@@ -191,7 +200,9 @@ impl Agent {
         match event {
             Event::Host(pass) => self.take_pass(pass),
             Event::HostUnseen(cause) => {
-                tracing::warn!(%cause, "host not seen");
+                if self.unseen.as_ref() != Some(&cause) {
+                    tracing::warn!(%cause, "host not seen");
+                }
                 self.unseen = Some(cause);
             }
             Event::Board(event) => self.take_board(event),
@@ -215,14 +226,16 @@ impl Agent {
         for line in pass.failed.iter().filter(|line| !self.failures.contains(line)) {
             tracing::warn!(change = %line, "host refused a change");
         }
-        if !pass.changed.is_empty() {
-            let (steps, failed) = (pass.changed.len(), pass.failed.len());
+        let (steps, failed) = (pass.changed.len(), pass.failed.len());
+        // What this host refuses is tried for ever, and told once.
+        if steps > failed {
             tracing::info!(steps, failed, "host brought in line");
         }
-        self.metrics.count_pass(pass.changed.len(), pass.failed.len());
+        self.metrics.count_pass(steps.saturating_sub(failed), failed);
         self.failures = pass.failed;
         self.unseen = None;
-        let facts_changed = self.seen.as_ref().is_none_or(|seen| !is_same_ground(seen, &pass.seen));
+        let facts_changed = self.seen.as_ref().is_none_or(|seen| !is_same_ground(seen, &pass.seen))
+            | self.session.as_mut().is_some_and(|it| it.resolves_by(resolver::configured()));
         self.seen = Some(pass.seen.clone());
         self.paths.follow(&self.plan, &pass.seen);
         self.stale |= self.paths.tunnels_reported(&pass.seen, unix_now());
@@ -230,7 +243,7 @@ impl Agent {
             self.stale = true;
             self.reconsider();
         }
-        for event in std::mem::take(&mut self.early) {
+        for event in self.early.take() {
             self.take_board(event);
         }
         if pass.wanted.is_some() && !self.is_ready {
@@ -245,7 +258,7 @@ impl Agent {
         session.line.note(&event, now.0);
         let Some(seen) = &self.seen else {
             // Nothing is judged before the host is known; it is kept until then.
-            return self.early.push(event);
+            return self.early.keep(event);
         };
         let facts = facts::local(session, &self.config, seen);
         let own = session.own.to_string();
@@ -275,6 +288,9 @@ impl Agent {
     }
 
     fn take_published(&mut self, result: Result<(), sealane_broker::publish::PublishError>) {
+        if self.session.is_none() {
+            return;
+        }
         let unsaid = result.err().map(|error| error.to_string());
         if let Some(cause) = unsaid.as_ref().filter(|cause| self.unsaid.as_ref() != Some(cause)) {
             tracing::warn!(%cause, "advertisement not on the broker");
@@ -288,6 +304,10 @@ impl Agent {
             let facts = facts::local(session, &self.config, seen);
             let outcome = session.trust.tick(now, &facts);
             self.note(outcome);
+        }
+        if self.clock.was_set(Instant::now(), now.0) {
+            tracing::warn!(unix_seconds = now.0, "wall clock was set; everything is judged anew");
+            self.reconsider();
         }
         let due = self.plan.wake_at.is_some_and(|at| at <= UnixSeconds(now.0));
         self.stale |= due;
@@ -309,20 +329,24 @@ impl Agent {
             self.metrics.count_rejection(crate::report::kind_name(kind), rejected.reason.as_str());
         }
         self.stale |= outcome.changed;
-        if outcome.changed {
-            self.follow_brokers();
+        let Some(session) = &mut self.session else { return };
+        if let Some(own) = outcome.own
+            && let Some(author) = &mut session.author
+        {
+            author.met(&own);
+        }
+        // A leave has its own line to the brokers that it began with.
+        if outcome.changed && self.departure.is_none() {
+            session.follow_listed_brokers();
         }
     }
 
-    /// Opens the line anew when the ClusterSet names other brokers than it was opened for.
-    fn follow_brokers(&mut self) {
-        let Some(session) = &mut self.session else { return };
-        let Some(set) = session.trust.receiver().clusterset() else { return };
-        if self.departure.is_none() && !session.line.is_for(&set.brokers) {
-            tracing::info!("the ClusterSet names other brokers");
-            let brokers = set.brokers.clone();
-            session.line = BrokerLine::open(&session.membership, &brokers, self.events.clone());
-        }
+    /// Forgets what was told about the membership that was; the next begins without it.
+    pub fn forget_session(&mut self) {
+        self.session = None;
+        self.early = Early::default();
+        self.unsaid = None;
+        self.unsigned = None;
     }
 
     /// Gathers the facts, makes the plan, and hands it on.

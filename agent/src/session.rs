@@ -24,6 +24,7 @@ use crate::facts;
 use crate::keys::{Keys, KeysError, Ring};
 use crate::line::BrokerLine;
 use crate::membership::{Membership, MembershipError};
+use crate::resolver;
 use crate::trust::{Trust, TrustError};
 
 /// One membership, at work.
@@ -45,6 +46,8 @@ pub struct Session {
     /// Lanes that carry traffic by the last plan.
     pub choices: BTreeMap<MemberId, PublicKey>,
     ring: Arc<Ring>,
+    events: mpsc::Sender<Event>,
+    resolvers: BTreeSet<IpAddr>,
     /// Lanes whose pre-shared key was derived already, with the pair key that it came from.
     derived: BTreeMap<LaneId, (PairKey, PskFingerprint)>,
 }
@@ -108,6 +111,8 @@ impl Session {
             line,
             choices: BTreeMap::new(),
             ring: ring.clone(),
+            events: events.clone(),
+            resolvers: resolver::configured(),
             derived: BTreeMap::new(),
         }))
     }
@@ -133,9 +138,26 @@ impl Session {
         advertise::granted(&wanted, &self.own, self.trust.receiver().clusterset())
     }
 
-    /// Returns addresses that no lane may swallow: those of brokers.
+    /// Returns addresses that no lane may swallow: those of brokers and name servers.
     pub fn reserved(&self) -> BTreeSet<IpAddr> {
-        self.line.addresses()
+        self.line.addresses().union(&self.resolvers).copied().collect()
+    }
+
+    /// Takes the name servers in use; says whether they are others than before.
+    pub fn resolves_by(&mut self, resolvers: BTreeSet<IpAddr>) -> bool {
+        let changed = self.resolvers != resolvers;
+        self.resolvers = resolvers;
+        changed
+    }
+
+    /// Opens the line to the brokers anew when the list in force names others than it was opened with.
+    pub fn follow_listed_brokers(&mut self) {
+        let listed = self.trust.receiver().clusterset().map(|set| set.brokers.clone());
+        let listed = listed.unwrap_or_default();
+        if self.line.followed() != self.membership.all_brokers(&listed) {
+            tracing::info!(brokers = listed.len(), "the ClusterSet names other brokers");
+            self.line.reopen(&self.membership, &listed, self.events.clone());
+        }
     }
 
     /// Derives the pre-shared key of every lane, lends it, and returns the fingerprints.
@@ -163,6 +185,12 @@ impl Session {
                 }
             }
         }
+        // The hand may still be busy with the lanes of the last plan.
+        let of = |lanes: &BTreeMap<LaneId, (PairKey, PskFingerprint)>| -> Vec<PskFingerprint> {
+            lanes.values().map(|(_, fingerprint)| *fingerprint).collect()
+        };
+        let lent = of(&derived).into_iter().chain(of(&self.derived)).collect();
+        self.ring.keep_psks(&lent);
         self.derived = derived;
         self.derived.iter().map(|(lane, (_, fingerprint))| (*lane, *fingerprint)).collect()
     }

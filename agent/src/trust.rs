@@ -2,33 +2,37 @@
 //! is accepted is on disk before anybody acts on it, what is refused is remembered with its reason.
 //! Judges nothing itself; `sealane-api` does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use sealane_api::held::Held;
+use sealane_api::held::{Held, Position};
 use sealane_api::kinds::{self, AdvertisementSpec, ClusterSetSpec};
 use sealane_api::names::GatewayId;
-use sealane_api::reason::{Dropped, Reason, Rejected, Retry};
+use sealane_api::reason::{Dropped, Reason, Rejected, Retry, Warning};
 use sealane_api::receiver::{Offer, Receiver, Sweep, Verdict};
 use sealane_api::remote::{LocalFacts, RemoteGateway};
-use sealane_api::time::UnixTime;
+use sealane_api::time::{DAY_SECONDS, UnixTime};
 use sealane_broker::board::{CLUSTER_SET_NAME, Kind, Sighting};
 use sealane_broker::store::{Store, StoreError};
 use serde_json::json;
 
 use crate::membership::Membership;
+use crate::refusals::{Key, Refusal, Refusals};
 
 /// The file of what is held.
 const FILE: &str = "held.json";
 
-/// An object that was refused and is still offered.
+/// Objects that only the moment refused, offered again in one second at most.
+const MOST_AGAIN: usize = 512;
+/// Rounds of offering again: one acceptance may make room for another.
+const MOST_ROUNDS: u32 = 4;
+
+/// An object that stands under this gateway's own name and is signed with its keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// Member that the object claims to come from; hostile text, for display only.
-    pub member: String,
-    /// Why it was refused.
-    pub rejected: Rejected,
-    /// Since when it has been refused for this reason.
-    pub since: UnixTime,
+pub struct OwnWord {
+    /// Where it stands.
+    pub position: Position,
+    /// What is on the broker.
+    pub spec: AdvertisementSpec,
 }
 
 /// What a round of offers led to.
@@ -38,21 +42,21 @@ pub struct Outcome {
     pub changed: bool,
     /// Refusals that are new, by kind and reason; each counts once.
     pub refused: Vec<(Kind, Rejected)>,
+    /// What stands under our own name, if that was offered.
+    pub own: Option<OwnWord>,
 }
-
-/// Kind and name of an object on the broker.
-pub type Key = (Kind, String);
 
 /// One round of offers: the moment and the facts they are judged by, and what they led to.
 struct Round<'f> {
     now: UnixTime,
     facts: &'f LocalFacts,
+    accepted: usize,
     outcome: Outcome,
 }
 
 impl<'f> Round<'f> {
     fn at(now: UnixTime, facts: &'f LocalFacts) -> Self {
-        Self { now, facts, outcome: Outcome::default() }
+        Self { now, facts, accepted: 0, outcome: Outcome::default() }
     }
 }
 
@@ -62,10 +66,15 @@ pub struct Trust {
     store: Store,
     clusterset: Option<ClusterSetSpec>,
     offers: BTreeMap<String, AdvertisementSpec>,
-    refusals: BTreeMap<Key, Refusal>,
-    /// Remarks about what was accepted, by object.
-    remarks: BTreeMap<String, Vec<String>>,
+    refusals: Refusals,
+    /// Where offering again goes on when it was too much for one second.
+    again_from: Option<Key>,
+    /// Remarks about the list and about what is believed of gateways, by object.
+    list_remarks: Vec<String>,
+    remarks: BTreeMap<GatewayId, Vec<String>>,
     dropped: BTreeMap<GatewayId, Refusal>,
+    /// Gateways as the disk has them: nothing newer counts while it cannot be written.
+    on_disk: BTreeMap<GatewayId, RemoteGateway>,
     clock_suspect: bool,
     unsaved: Option<String>,
 }
@@ -83,6 +92,16 @@ pub enum TrustError {
         path: String,
         /// Where it is wrong.
         cause: String,
+    },
+    /// The file was written for another clusterset.
+    #[error("{path}: of clusterset {held}, but this host joined {joined}; remove it")]
+    Foreign {
+        /// The file.
+        path: String,
+        /// Whose it is.
+        held: String,
+        /// Whose it should be.
+        joined: String,
     },
 }
 
@@ -104,6 +123,11 @@ impl Trust {
                     let path = store.path(FILE).display().to_string();
                     TrustError::Damaged { path, cause: error.to_string() }
                 })?;
+                if held.anchor != anchor {
+                    let path = store.path(FILE).display().to_string();
+                    let (held, joined) = (held.anchor.to_string(), anchor.to_string());
+                    return Err(TrustError::Foreign { path, held, joined });
+                }
                 Receiver::at_cold_start(held, now, facts)
             }
             None => (Receiver::new(anchor, membership.minimum), Sweep::default()),
@@ -113,13 +137,17 @@ impl Trust {
             store,
             clusterset: None,
             offers: BTreeMap::new(),
-            refusals: BTreeMap::new(),
+            refusals: Refusals::default(),
+            again_from: None,
+            list_remarks: Vec::new(),
             remarks: BTreeMap::new(),
             dropped: BTreeMap::new(),
+            on_disk: BTreeMap::new(),
             clock_suspect: false,
             unsaved: None,
         };
         trust.note_sweep(sweep, now);
+        trust.keep_in_mind(now, facts);
         Ok(trust)
     }
 
@@ -140,11 +168,11 @@ impl Trust {
         facts: &LocalFacts,
     ) -> Outcome {
         let mut round = Round::at(now, facts);
-        self.refusals.retain(|(of, name), _| {
-            *of != kind || objects.iter().any(|object| object.name == *name)
-        });
-        if kind == Kind::Advertisement {
-            self.offers.clear();
+        let names: BTreeSet<String> = objects.iter().map(|object| object.name.clone()).collect();
+        self.refusals.retain(kind, &names);
+        match kind {
+            Kind::ClusterSet => self.clusterset = None,
+            Kind::Advertisement => self.offers.clear(),
         }
         for object in objects {
             self.take(kind, object, &mut round);
@@ -175,9 +203,8 @@ impl Trust {
     /// Notes that an object is no longer offered. That is not a statement: what is held stays.
     pub fn gone(&mut self, kind: Kind, name: &str) {
         self.refusals.remove(&(kind, name.to_owned()));
-        match kind {
-            Kind::ClusterSet => self.clusterset = None,
-            Kind::Advertisement => drop(self.offers.remove(name)),
+        if kind == Kind::Advertisement || name == CLUSTER_SET_NAME {
+            self.unoffer(kind, name);
         }
     }
 
@@ -187,20 +214,41 @@ impl Trust {
         let sweep = self.receiver.expire(now);
         round.outcome.changed = !sweep.dropped.is_empty();
         self.note_sweep(sweep, now);
-        self.offer_again(Retry::Soon, &mut round);
+        self.forget_ended(now);
+        self.refusals.breathe();
+        self.offer_soon(&mut round);
         self.settle(round)
     }
 
-    /// Judges all offers once more; called when facts of this host changed.
+    /// Offers again what was refused for what this host knew; called when that or the clock changed.
     pub fn reconsider(&mut self, now: UnixTime, facts: &LocalFacts) -> Outcome {
         let mut round = Round::at(now, facts);
-        self.offer_again(Retry::AfterChange, &mut round);
+        self.offer_again(&mut round);
         self.settle(round)
     }
 
-    /// Returns the gateways to have lanes with.
+    /// Returns the gateways to have lanes with. While nothing can be written, nothing new counts:
+    /// lanes go on as the disk has them, and only end.
     pub fn remotes(&self, now: UnixTime, facts: &LocalFacts) -> Vec<RemoteGateway> {
-        self.receiver.remotes(now, facts)
+        let believed = self.receiver.remotes(now, facts);
+        if self.is_saved() {
+            return believed;
+        }
+        let position =
+            |remote: &RemoteGateway| (remote.identity, remote.generation, remote.sequence);
+        let as_on_disk = |remote: RemoteGateway| {
+            let kept = self.on_disk.get(&remote.id)?;
+            Some(if position(kept) == position(&remote) { remote } else { kept.clone() })
+        };
+        believed.into_iter().filter_map(as_on_disk).collect()
+    }
+
+    /// Takes the remarks about gateways from how they are seen now.
+    pub fn remark(&mut self, remotes: &[RemoteGateway]) {
+        let texts =
+            |remote: &RemoteGateway| remote.warnings.iter().map(Warning::to_string).collect();
+        let odd = remotes.iter().filter(|remote| !remote.warnings.is_empty());
+        self.remarks = odd.map(|remote| (remote.id.clone(), texts(remote))).collect();
     }
 
     /// Returns the receiver, for reading.
@@ -214,16 +262,17 @@ impl Trust {
         let ended = self.dropped.iter().map(|(gateway, refusal)| {
             ((Kind::Advertisement, gateway.to_string()), refusal.clone())
         });
-        let offered = self.refusals.iter().map(|(key, refusal)| (key.clone(), refusal.clone()));
-        ended.chain(offered).collect()
+        let offered = self.refusals.standing().iter();
+        ended.chain(offered.map(|(key, refusal)| (key.clone(), refusal.clone()))).collect()
     }
 
     /// Returns what deserves attention, in plain sentences, sorted.
     pub fn warnings(&self) -> Vec<String> {
-        let remarks = self.remarks.iter().flat_map(|(object, remarks)| {
-            remarks.iter().map(move |remark| format!("{object}: {remark}"))
+        let list = self.list_remarks.iter().map(|remark| format!("{CLUSTER_SET_NAME}: {remark}"));
+        let gateways = self.remarks.iter().flat_map(|(gateway, remarks)| {
+            remarks.iter().map(move |remark| format!("{gateway}: {remark}"))
         });
-        let mut warnings: Vec<String> = remarks.collect();
+        let mut warnings: Vec<String> = list.chain(gateways).collect();
         if self.clock_suspect {
             warnings.push(
                 "ClockSuspect: everything held looks expired at once; check this host's clock"
@@ -233,6 +282,7 @@ impl Trust {
         if let Some(cause) = &self.unsaved {
             warnings.push(format!("StateNotSaved: {cause}; lanes go on, nothing new is signed"));
         }
+        warnings.sort();
         warnings
     }
 
@@ -249,7 +299,7 @@ impl Trust {
         }
         if let Some(size) = object.oversize {
             let rejected = Reason::TooLarge.about(format!("spec of {size} bytes"));
-            self.offers.remove(&name);
+            self.unoffer(kind, &name);
             self.refuse((kind, name), String::new(), rejected, round);
             return false;
         }
@@ -263,9 +313,16 @@ impl Trust {
             }
         };
         let Err(rejected) = parsed else { return true };
-        self.offers.remove(&name);
+        self.unoffer(kind, &name);
         self.refuse((kind, name), claimed, rejected, round);
         false
+    }
+
+    fn unoffer(&mut self, kind: Kind, name: &str) {
+        match kind {
+            Kind::ClusterSet => self.clusterset = None,
+            Kind::Advertisement => drop(self.offers.remove(name)),
+        }
     }
 
     fn offer(&mut self, kind: Kind, name: &str, round: &mut Round<'_>) {
@@ -276,37 +333,65 @@ impl Trust {
     }
 
     fn offer_clusterset(&mut self, round: &mut Round<'_>) {
-        if let Some(spec) = self.clusterset.clone() {
-            let verdict = self.receiver.accept_clusterset(round.now, round.facts, &spec);
-            let key = (Kind::ClusterSet, CLUSTER_SET_NAME.to_owned());
-            self.note(key, String::new(), verdict, round);
+        let Some(spec) = &self.clusterset else { return };
+        let verdict = self.receiver.accept_clusterset(round.now, round.facts, spec);
+        if let Verdict::Accepted { warnings, .. } = &verdict {
+            // Whether the pinned identity is ours is a problem that stands, and told as such.
+            let remarks = warnings.iter().filter(|it| **it != Warning::IdentityNotOurs);
+            self.list_remarks = remarks.map(ToString::to_string).collect();
         }
+        let key = (Kind::ClusterSet, CLUSTER_SET_NAME.to_owned());
+        self.note(key, String::new(), verdict, round);
     }
 
     fn offer_one(&mut self, name: &str, round: &mut Round<'_>) {
-        if let Some(spec) = self.offers.get(name).cloned() {
-            let offer = Offer { name, spec: &spec };
+        if let Some(spec) = self.offers.get(name) {
+            let offer = Offer { name, spec };
             let verdict = self.receiver.accept_advertisement(round.now, round.facts, offer);
-            self.note((Kind::Advertisement, name.to_owned()), spec.member, verdict, round);
+            note_own(offer, &verdict, round);
+            let member = spec.member.clone();
+            self.note((Kind::Advertisement, name.to_owned()), member, verdict, round);
         }
     }
 
     fn offer_all(&mut self, round: &mut Round<'_>) {
-        let specs = self.offers.clone();
+        // Lent for the length of this call: nothing below reads or changes them.
+        let specs = std::mem::take(&mut self.offers);
         let offers: Vec<Offer<'_>> =
             specs.iter().map(|(name, spec)| Offer { name, spec }).collect();
         let verdicts = self.receiver.accept_batch(round.now, round.facts, &offers);
-        for ((name, spec), verdict) in specs.iter().zip(verdicts) {
-            let key = (Kind::Advertisement, name.clone());
-            self.note(key, spec.member.clone(), verdict, round);
+        for (offer, verdict) in offers.iter().zip(verdicts) {
+            note_own(*offer, &verdict, round);
+            let key = (Kind::Advertisement, offer.name.to_owned());
+            self.note(key, offer.spec.member.clone(), verdict, round);
+        }
+        self.offers = specs;
+    }
+
+    /// Offers again what was refused for what else was believed, until nothing follows any more.
+    fn offer_again(&mut self, round: &mut Round<'_>) {
+        for _ in 0..MOST_ROUNDS {
+            let before = round.accepted;
+            let due = self.refusals.picked(|reason| reason.retry() == Retry::AfterChange);
+            for (kind, name) in due {
+                self.offer(kind, &name, round);
+            }
+            if round.accepted == before {
+                return;
+            }
         }
     }
 
-    fn offer_again(&mut self, when: Retry, round: &mut Round<'_>) {
-        let due = |refusal: &Refusal| refusal.rejected.reason.retry() == when;
-        let due = self.refusals.iter().filter(|(_, refusal)| due(refusal));
-        let again: Vec<Key> = due.map(|(key, _)| key.clone()).collect();
-        for (kind, name) in again {
+    /// Offers again what only the moment refused: a share of it, and the next share a second later.
+    fn offer_soon(&mut self, round: &mut Round<'_>) {
+        let mut due = self.refusals.picked(|reason| reason.retry() == Retry::Soon);
+        let first = self.again_from.take();
+        let first = first.map_or(0, |from| due.partition_point(|key| *key < from));
+        let all = due.len();
+        // Past the last key there is nothing: the turn begins anew.
+        due.rotate_left(if first < all { first } else { 0 });
+        self.again_from = due.get(MOST_AGAIN).cloned();
+        for (kind, name) in due.into_iter().take(MOST_AGAIN) {
             self.offer(kind, &name, round);
         }
     }
@@ -314,27 +399,23 @@ impl Trust {
     fn note(&mut self, key: Key, member: String, verdict: Verdict, round: &mut Round<'_>) {
         match verdict {
             Verdict::Rejected(rejected) => self.refuse(key, member, rejected, round),
-            Verdict::Accepted { warnings, dropped } => {
+            Verdict::Accepted { dropped, .. } => {
                 round.outcome.changed = true;
-                self.refusals.remove(&key);
+                round.accepted += 1;
+                self.refusals.believed(&key);
                 self.dropped.retain(|gateway, _| gateway.to_string() != key.1);
-                self.remarks.insert(key.1, warnings.iter().map(ToString::to_string).collect());
                 self.note_dropped(dropped, round.now);
             }
-            Verdict::Unchanged | Verdict::Own(_) => drop(self.refusals.remove(&key)),
+            Verdict::Unchanged | Verdict::Own(_) => self.refusals.believed(&key),
         }
     }
 
     fn refuse(&mut self, key: Key, member: String, rejected: Rejected, round: &mut Round<'_>) {
-        let same = |held: &Refusal| held.rejected.reason == rejected.reason;
-        if self.refusals.get(&key).is_some_and(same) {
-            return;
+        let kind = key.0;
+        let refusal = Refusal { member, rejected: rejected.clone(), since: round.now };
+        if self.refusals.note(key, refusal) {
+            round.outcome.refused.push((kind, rejected));
         }
-        tracing::warn!(object = %key.1.escape_debug(), member = %member.escape_debug(),
-            reason = rejected.reason.as_str(), detail = %rejected.detail.escape_debug(),
-            "object refused");
-        round.outcome.refused.push((key.0, rejected.clone()));
-        self.refusals.insert(key, Refusal { member, rejected, since: round.now });
     }
 
     fn note_sweep(&mut self, sweep: Sweep, now: UnixTime) {
@@ -342,15 +423,23 @@ impl Trust {
         self.note_dropped(sweep.dropped, now);
         if let Some(rejected) = sweep.clusterset {
             let refusal = Refusal { member: String::new(), rejected, since: now };
-            self.refusals.insert((Kind::ClusterSet, CLUSTER_SET_NAME.to_owned()), refusal);
+            self.refusals.note((Kind::ClusterSet, CLUSTER_SET_NAME.to_owned()), refusal);
         }
+    }
+
+    /// Stops telling of gateways that ended a day ago and cannot come back by a replay.
+    fn forget_ended(&mut self, now: UnixTime) {
+        let held = &self.receiver.held().gateways;
+        self.dropped.retain(|gateway, refusal| {
+            held.contains_key(gateway) || now < refusal.since.plus_seconds(DAY_SECONDS)
+        });
     }
 
     fn note_dropped(&mut self, dropped: Vec<Dropped>, now: UnixTime) {
         for Dropped { gateway, rejected } in dropped {
             tracing::warn!(%gateway, reason = rejected.reason.as_str(),
                 "advertisement no longer believed");
-            self.remarks.remove(&gateway.to_string());
+            self.remarks.remove(&gateway);
             let member = gateway.member.to_string();
             self.dropped.insert(gateway, Refusal { member, rejected, since: now });
         }
@@ -359,13 +448,51 @@ impl Trust {
     /// Offers again what the changes may have made acceptable, and keeps what is believed now.
     fn settle(&mut self, mut round: Round<'_>) -> Outcome {
         if round.outcome.changed {
-            self.offer_again(Retry::AfterChange, &mut round);
+            self.offer_again(&mut round);
         }
-        if round.outcome.changed || self.unsaved.is_some() {
-            // Maps with text keys, strings and integers always serialise.
-            let bytes = serde_json::to_vec(self.receiver.held()).unwrap_or_default();
-            self.unsaved = self.store.save(FILE, &bytes).err().map(|error| error.to_string());
+        if round.outcome.changed || !self.is_saved() {
+            // What waited for the disk counts from now on.
+            round.outcome.changed |= self.save();
+        }
+        if round.outcome.changed {
+            self.keep_in_mind(round.now, round.facts);
         }
         round.outcome
+    }
+
+    /// Writes what is believed; says whether that works again after it did not.
+    fn save(&mut self) -> bool {
+        // Maps with text keys, strings and integers always serialise.
+        let bytes = serde_json::to_vec(self.receiver.held()).unwrap_or_default();
+        let unsaved = self.store.save(FILE, &bytes).err().map(|error| error.to_string());
+        let was = std::mem::replace(&mut self.unsaved, unsaved);
+        match (was, &self.unsaved) {
+            (None, Some(cause)) => {
+                tracing::warn!(%cause, "what is believed cannot be saved; nothing new counts");
+                false
+            }
+            (Some(_), None) => {
+                tracing::info!("what is believed is saved again");
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn keep_in_mind(&mut self, now: UnixTime, facts: &LocalFacts) {
+        let remotes = self.receiver.remotes(now, facts);
+        self.remark(&remotes);
+        if self.is_saved() {
+            self.on_disk = remotes.into_iter().map(|it| (it.id.clone(), it)).collect();
+        }
+    }
+}
+
+/// Notes what stands under our own name; a sound object of our member under another name is none.
+fn note_own(offer: Offer<'_>, verdict: &Verdict, round: &mut Round<'_>) {
+    if let Verdict::Own(position) = verdict
+        && offer.name == round.facts.own.to_string()
+    {
+        round.outcome.own = Some(OwnWord { position: *position, spec: offer.spec.clone() });
     }
 }

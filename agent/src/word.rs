@@ -8,7 +8,7 @@ use sealane_api::time::UnixTime;
 use sealane_state::facts::Observation;
 use serde_json::Value;
 
-use crate::advertise::{AuthorError, MOST_CANDIDATES, Wish};
+use crate::advertise::{self, AuthorError, MOST_CANDIDATES, Wish};
 use crate::config::Config;
 use crate::facts;
 use crate::session::Session;
@@ -16,19 +16,18 @@ use crate::session::Session;
 /// Returns what this gateway wants to say, given the host and the MTU of its lanes in bytes.
 pub fn wish(session: &Session, config: &Config, seen: &Observation, mtu: u32) -> Wish {
     let (networks, _) = session.granted(config);
+    let configured = config.tunnel.endpoints.iter().copied();
+    let candidates = advertise::candidates(CandidateKind::Public, configured);
+    let own = own_addresses(config, seen);
     let port = config.tunnel.listen_port;
-    let found = own_addresses(config, seen)
-        .into_iter()
-        .map(|address| (kind_of(address), SocketAddr::new(address, port)));
-    let configured =
-        config.tunnel.endpoints.iter().map(|address| (CandidateKind::Public, *address));
-    // What was configured is never crowded out by a host with many links.
-    let mut chosen: Vec<_> = configured.chain(found).take(MOST_CANDIDATES).collect();
-    chosen.sort_by_key(|(kind, _)| matches!(kind, CandidateKind::Public));
-    let candidates = chosen
-        .into_iter()
-        .map(|(kind, address)| Candidate { kind, addr: address.ip(), port: address.port() })
-        .collect();
+    let sockets = |kind: CandidateKind| {
+        own.iter()
+            .filter(move |address| kind_of(**address) == kind)
+            .map(move |address| SocketAddr::new(*address, port))
+    };
+    let found = [CandidateKind::Private, CandidateKind::Public]
+        .map(|kind| advertise::candidates(kind, sockets(kind)));
+    let candidates = fitting(candidates, found);
     Wish {
         networks,
         slot: facts::own_slot(config),
@@ -66,6 +65,19 @@ pub fn withdraw(session: &mut Session, now: UnixTime) -> Result<Option<Value>, A
     Ok(serde_json::to_value(spec).ok())
 }
 
+/// Joins configured candidates with the private and public ones that were found, private first, and
+/// no more than an advertisement takes: what is configured stays, the rest shares the room.
+fn fitting(configured: Vec<Candidate>, found: [Vec<Candidate>; 2]) -> Vec<Candidate> {
+    let [private, public] = found;
+    let new = |it: &Candidate| !configured.contains(it);
+    let mut public: Vec<Candidate> = public.into_iter().filter(new).collect();
+    let mut private = private;
+    let room = MOST_CANDIDATES.saturating_sub(configured.len());
+    private.truncate(room - public.len().min(room / 2));
+    public.truncate(room - private.len());
+    private.into_iter().chain(configured).chain(public).take(MOST_CANDIDATES).collect()
+}
+
 /// Returns this host's addresses that another gateway might reach, in a stable order: none of our
 /// own links, none inside our own networks, none on links that the configuration leaves out.
 fn own_addresses(config: &Config, seen: &Observation) -> Vec<IpAddr> {
@@ -99,6 +111,40 @@ fn kind_of(address: IpAddr) -> CandidateKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn candidates(kind: CandidateKind, count: u8) -> Vec<Candidate> {
+        let third = if kind == CandidateKind::Private { 1 } else { 2 };
+        let address = |last| SocketAddr::new(IpAddr::from([10, 0, third, last]), 51820);
+        advertise::candidates(kind, (0..count).map(address))
+    }
+
+    #[test]
+    fn what_is_configured_is_announced_however_many_addresses_a_host_has() {
+        let configured =
+            advertise::candidates(CandidateKind::Public, ["198.51.100.7:51820".parse().unwrap()]);
+        for (private, public, shared) in
+            [(2, 1, (2, 1)), (40, 1, (14, 1)), (1, 40, (1, 14)), (40, 40, (8, 7)), (0, 0, (0, 0))]
+        {
+            let found = [
+                candidates(CandidateKind::Private, private),
+                candidates(CandidateKind::Public, public),
+            ];
+            let all = fitting(configured.clone(), found);
+            let kinds: Vec<_> = all.iter().map(|it| it.kind).collect();
+            let mut private_first = kinds.clone();
+            private_first.sort_by_key(|kind| *kind != CandidateKind::Private);
+            assert_eq!(kinds, private_first);
+            assert!(all.len() <= MOST_CANDIDATES);
+            assert_eq!(all[shared.0], configured[0], "{private} and {public}");
+            assert_eq!(all.len(), shared.0 + 1 + shared.1, "{private} and {public}");
+        }
+    }
+
+    #[test]
+    fn a_configured_address_that_the_host_has_is_announced_once() {
+        let public = candidates(CandidateKind::Public, 1);
+        assert_eq!(fitting(public.clone(), [Vec::new(), public.clone()]), public);
+    }
 
     #[test]
     fn addresses_of_private_use_are_told_from_public_ones() {

@@ -1,0 +1,158 @@
+//! Owns what is refused and since when, and that it is told in measure: each object and reason once,
+//! and never more lines in a second than people can read. Judges nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sealane_api::reason::{Reason, Rejected};
+use sealane_api::time::UnixTime;
+use sealane_broker::board::Kind;
+
+/// Log lines between two calls of [`Refusals::breathe`]; the rest is summed up.
+const LINES: u32 = 20;
+/// Objects and reasons remembered as told; beyond, everything may be told once more.
+const MOST_TOLD: usize = 16_384;
+/// Characters of an object's name in a log line.
+const NAME_CHARACTERS: usize = 256;
+
+/// Kind and name of an object on the broker.
+pub type Key = (Kind, String);
+
+/// An object that was refused and is still offered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Member that the object claims to come from; hostile text, for display only.
+    pub member: String,
+    /// Why it was refused.
+    pub rejected: Rejected,
+    /// Since when it has been refused for this reason.
+    pub since: UnixTime,
+}
+
+/// All refusals that stand.
+#[derive(Debug, Default)]
+pub struct Refusals {
+    standing: BTreeMap<Key, Refusal>,
+    told: BTreeSet<(Key, Reason)>,
+    lines: u32,
+    untold: u64,
+}
+
+impl Refusals {
+    /// Notes a refusal; says whether it is to be counted: the first of this object and reason.
+    pub fn note(&mut self, key: Key, refusal: Refusal) -> bool {
+        let reason = refusal.rejected.reason;
+        if self.standing.get(&key).is_some_and(|held| held.rejected.reason == reason) {
+            return false;
+        }
+        if self.told.len() >= MOST_TOLD {
+            self.told.clear();
+        }
+        let is_news = self.told.insert((key.clone(), reason));
+        if is_news {
+            self.tell(&key, &refusal);
+        }
+        self.standing.insert(key, refusal);
+        is_news
+    }
+
+    /// Forgets an object that is not offered any more, or not refused for the moment.
+    pub fn remove(&mut self, key: &Key) {
+        self.standing.remove(key);
+    }
+
+    /// Forgets an object that is believed: what is refused of it later is news.
+    pub fn believed(&mut self, key: &Key) {
+        if self.standing.remove(key).is_some() {
+            self.told.retain(|(of, _)| of != key);
+        }
+    }
+
+    /// Forgets objects of a kind that are not offered any more.
+    pub fn retain(&mut self, kind: Kind, names: &BTreeSet<String>) {
+        let is_offered = |(of, name): &Key| *of != kind || names.contains(name);
+        self.standing.retain(|key, _| is_offered(key));
+        self.told.retain(|(key, _)| is_offered(key));
+    }
+
+    /// Returns what is refused for a reason that `due` picks.
+    pub fn picked(&self, due: impl Fn(Reason) -> bool) -> Vec<Key> {
+        let due = |(_, refusal): &(&Key, &Refusal)| due(refusal.rejected.reason);
+        self.standing.iter().filter(due).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Returns all refusals, by kind and object name.
+    pub fn standing(&self) -> &BTreeMap<Key, Refusal> {
+        &self.standing
+    }
+
+    /// Lets a second pass: sums up what was not told, and tells again.
+    pub fn breathe(&mut self) {
+        self.lines = 0;
+        let untold = std::mem::take(&mut self.untold);
+        if untold > 0 {
+            tracing::warn!(objects = untold, "further objects refused; see `sealane status`");
+        }
+    }
+
+    fn tell(&mut self, (_, name): &Key, refusal: &Refusal) {
+        if self.lines >= LINES {
+            self.untold += 1;
+            return;
+        }
+        self.lines += 1;
+        let name: String = name.chars().take(NAME_CHARACTERS).collect();
+        let Rejected { reason, detail } = &refusal.rejected;
+        tracing::warn!(object = %name.escape_debug(), member = %refusal.member.escape_debug(),
+            reason = reason.as_str(), detail = %detail.escape_debug(), "object refused");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(name: &str) -> Key {
+        (Kind::Advertisement, name.to_owned())
+    }
+
+    fn refusal(reason: Reason) -> Refusal {
+        Refusal { member: String::new(), rejected: reason.into(), since: UnixTime(1) }
+    }
+
+    #[test]
+    fn an_object_that_flips_between_two_faults_counts_once_for_each() {
+        let mut refusals = Refusals::default();
+        let mut counted = 0;
+        for _ in 0..100 {
+            for reason in [Reason::BadSignature, Reason::Malformed] {
+                counted += u32::from(refusals.note(key("b.g1"), refusal(reason)));
+                refusals.remove(&key("b.g1"));
+            }
+        }
+        assert_eq!(counted, 2);
+        assert!(refusals.standing().is_empty());
+    }
+
+    #[test]
+    fn a_fault_that_comes_back_after_belief_is_news() {
+        let mut refusals = Refusals::default();
+        assert!(refusals.note(key("b.g1"), refusal(Reason::BadSignature)));
+        refusals.believed(&key("b.g1"));
+        assert!(refusals.note(key("b.g1"), refusal(Reason::BadSignature)));
+    }
+
+    #[test]
+    fn a_flood_of_names_neither_fills_the_log_nor_the_memory() {
+        let mut refusals = Refusals::default();
+        for number in 0..MOST_TOLD + 100 {
+            let name = key(&format!("b.g{number}"));
+            refusals.note(name.clone(), refusal(Reason::BadSignature));
+            refusals.remove(&name);
+        }
+        assert!(refusals.told.len() <= MOST_TOLD);
+        assert_eq!(refusals.lines, LINES);
+        assert_eq!(refusals.untold, (MOST_TOLD + 100) as u64 - u64::from(LINES));
+        refusals.breathe();
+        assert_eq!((refusals.lines, refusals.untold), (0, 0));
+    }
+}
