@@ -70,13 +70,14 @@ impl Traces {
     }
 }
 
-/// Without life times and counters, which run by themselves.
+/// Without life times, counters and the operational state of links, which change by themselves.
 fn steady(line: &str) -> String {
     let line = line.split(" expires ").next().unwrap_or_default();
+    let is_link = line.contains(" qdisc ");
     let mut words = line.split_whitespace();
     let mut kept = Vec::new();
     while let Some(word) = words.next() {
-        if matches!(word, "packets" | "bytes") {
+        if matches!(word, "packets" | "bytes") || (is_link && word == "state") {
             words.next();
         } else {
             kept.push(word);

@@ -29,9 +29,6 @@ pub(crate) const BRIEF: Duration = Duration::from_millis(500);
 /// Longer than a fault and its repair.
 pub(crate) const SPAN: Duration = Duration::from_secs(5);
 
-/// Longer than any test.
-pub(crate) const LONG: Duration = Duration::from_secs(60);
-
 /// Tests that count packets have the machine for themselves; the others share it.
 static MACHINE: RwLock<()> = RwLock::new(());
 
