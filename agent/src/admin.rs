@@ -98,7 +98,7 @@ impl Refusal {
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
     /// Another agent answers there, or works with the same state.
-    #[error("{}: another sealane-agent is running on this host", path.display())]
+    #[error("{}: another sealane-agent runs on this host; stop that one first", path.display())]
     Taken {
         /// The socket, or the folder of its state.
         path: PathBuf,
