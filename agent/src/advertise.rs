@@ -37,7 +37,7 @@ const LARGEST_NUMBER: u64 = (1 << 53) - 1;
 
 /// Numbers and certificate of this gateway.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 struct Kept {
     /// Generation of the last certificate.
     generation: Option<u64>,

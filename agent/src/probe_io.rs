@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use sealane_kernel::probe_socket;
 use sealane_state::name::LinkName;
+use socket2::SockRef;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -83,7 +84,9 @@ impl ProbeSockets {
     /// Sends a datagram by a way; what cannot be sent counts as lost.
     pub fn send(&self, way: &Way, to: IpAddr, bytes: &[u8]) -> Sent {
         let Some(open) = self.open.get(way) else { return Sent::Lost };
-        match open.socket.try_send_to(bytes, destination(way, to)) {
+        // Past the runtime, which would first wait to be told that a new socket can be written to.
+        let socket = SockRef::from(&*open.socket);
+        match socket.send_to(bytes, &destination(way, to).into()) {
             Ok(_) => Sent::Away,
             Err(error) if error.raw_os_error() == Some(nix::libc::EMSGSIZE) => Sent::TooLarge,
             Err(error) => {

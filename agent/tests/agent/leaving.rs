@@ -1,0 +1,208 @@
+//! A member's life on a broker: its word appears, follows the list, and is taken back.
+
+use sealane_agent::admin::{Fault, Question};
+use sealane_agent::event::Event;
+use sealane_broker::board::{BoardEvent, Kind};
+use sealane_broker::publish;
+use sealane_state::host::HostState;
+use sealane_view::membership::{LeaveDocument, LeaveRequest, WithoutBroker};
+use tokio::sync::mpsc::error::TrySendError;
+
+use crate::fixture::{files, list, next_list, no_broker, sighting, signed, token};
+use crate::host::{Broker, DEADLINE, Host, config, eventually, now};
+
+async fn joined(place: &std::path::Path, broker: &Broker) -> Host {
+    let host = Host::start(place);
+    host.join(&broker.token().await).await.unwrap();
+    eventually("our word is on the broker, with what root granted", || async {
+        broker.word_of_me().await.is_some_and(|word| {
+            word["state"] == "active"
+                && word["networks"]["pods"] == serde_json::json!(["10.4.0.0/16"])
+        })
+    })
+    .await;
+    host
+}
+
+fn leave(without_broker: WithoutBroker) -> Question {
+    Question::Leave(LeaveRequest { without_broker })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leaving_takes_the_word_back_clears_the_host_and_forgets_the_files() {
+    let broker = Broker::holding(&signed(&list(now()))).await;
+    let place = tempfile::tempdir().unwrap();
+    let host = joined(place.path(), &broker).await;
+    assert!(host.status().await.broker.unwrap().connected);
+    assert_ne!(*host.wish.borrow().host.clone().unwrap(), HostState::default());
+
+    let answer = host.ask(leave(WithoutBroker::Refuse)).await.unwrap();
+    let document: LeaveDocument = serde_json::from_value(answer).unwrap();
+    assert_eq!((document.member.as_str(), document.withdrawn), ("me", true));
+    assert_eq!(document.remains, Vec::<String>::new());
+    assert_eq!(broker.word_of_me().await.unwrap()["state"], "withdrawn");
+    assert_eq!(files(place.path()), Vec::<String>::new());
+    assert_eq!(*host.wish.borrow().host.clone().unwrap(), HostState::default());
+    assert_eq!(host.status().await.member, None);
+
+    host.stop().await;
+    broker.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_cannot_tell_the_broker_stays_unless_told_otherwise() {
+    let broker = Broker::holding(&signed(&list(now()))).await;
+    let place = tempfile::tempdir().unwrap();
+    let host = joined(place.path(), &broker).await;
+    broker.server.stop().await;
+
+    let before = files(place.path());
+    let refusal = host.ask(leave(WithoutBroker::Refuse)).await.unwrap_err();
+    assert_eq!(refusal.fault, Fault::Outside);
+    assert!(refusal.document.next.contains("--without-broker"), "{:?}", refusal.document);
+    assert_eq!(files(place.path()), before);
+    assert_eq!(host.status().await.member.as_deref(), Some("me"));
+    assert_ne!(*host.wish.borrow().host.clone().unwrap(), HostState::default());
+
+    let answer = host.ask(leave(WithoutBroker::Leave)).await.unwrap();
+    let document: LeaveDocument = serde_json::from_value(answer).unwrap();
+    assert!(!document.withdrawn);
+    assert_eq!(document.remains, Vec::<String>::new());
+    assert_eq!(files(place.path()), Vec::<String>::new());
+    let status = host.status().await;
+    assert_eq!((status.member, status.problems.len()), (None, 0), "nothing is left to complain of");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_stayed_after_all_speaks_on() {
+    let broker = Broker::holding(&signed(&list(now()))).await;
+    let place = tempfile::tempdir().unwrap();
+    let host = joined(place.path(), &broker).await;
+    let address = broker.server.addresses()[0];
+    broker.server.stop().await;
+    host.ask(leave(WithoutBroker::Refuse)).await.unwrap_err();
+    let broker = Broker::on(broker.directory, address).await;
+    let stranger = crate::fixture::Gateway {
+        id: crate::fixture::own(),
+        ..crate::fixture::Gateway::of("me.host", 0x77, "10.4.0.0/16")
+    };
+    let spec = serde_json::to_value(stranger.spec(now())).unwrap();
+    publish::publish(&broker.admin, Kind::Advertisement, "me.host", &spec).await.unwrap();
+    let written = spec;
+    eventually("what somebody else wrote under our name is written over", || async {
+        let spec = publish::read(&broker.admin, Kind::Advertisement, "me.host").await.unwrap();
+        spec.is_some_and(|it| it["signed"] != written["signed"])
+    })
+    .await;
+    assert_eq!(broker.word_of_me().await.unwrap()["state"], "active");
+    host.stop().await;
+    broker.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_brokers_of_the_list_are_followed_without_a_restart() {
+    let one = Broker::holding(&signed(&list(now()))).await;
+    let place = tempfile::tempdir().unwrap();
+    let address = one.server.addresses()[0];
+    let token = one.token().await;
+    one.server.stop().await;
+    // The other broker knows the same accounts and has the same authority.
+    let copy = tempfile::tempdir().unwrap();
+    for file in files(one.directory.path()) {
+        std::fs::copy(one.directory.path().join(&file), copy.path().join(&file)).unwrap();
+    }
+    std::fs::remove_file(copy.path().join("admin.kubeconfig")).unwrap();
+    let other = Broker::on(copy, ([127, 0, 0, 1], 0).into()).await;
+    let one = Broker::on(one.directory, address).await;
+
+    let host = Host::start(place.path());
+    host.join(&token).await.unwrap();
+    eventually("a list", || async { host.status().await.clusterset.is_some() }).await;
+    let moved = other.address();
+    one.apply(&next_list(now(), |list| list.brokers = vec![moved.clone()])).await;
+    eventually("our word is where the list says", || async { other.word_of_me().await.is_some() })
+        .await;
+    eventually("the status names the broker in use", || async {
+        let broker = host.status().await.broker.unwrap();
+        broker.connected && broker.url.trim_end_matches('/') == moved.url
+    })
+    .await;
+    host.stop().await;
+    other.server.stop().await;
+    one.server.stop().await;
+}
+
+#[tokio::test]
+async fn a_stop_is_heard_wherever_it_stands_among_other_events() {
+    for before in [0, 1, 255, 256, 257, 512, 1000] {
+        let place = tempfile::tempdir().unwrap();
+        let host = Host::unseen(config(place.path()));
+        let mut sent = 0;
+        // The loop has one thread with this test: nothing is taken before the next await.
+        while sent < before {
+            match host.events.try_send(Event::HostUnseen("test".to_owned())) {
+                Ok(()) => sent += 1,
+                Err(TrySendError::Full(_)) => tokio::task::yield_now().await,
+                Err(TrySendError::Closed(_)) => panic!("the loop ended early"),
+            }
+        }
+        let ended = tokio::time::timeout(DEADLINE, host.stop()).await;
+        assert!(ended.is_ok(), "{before} events before the stop");
+    }
+}
+
+#[tokio::test]
+async fn what_the_broker_told_before_the_host_was_seen_counts_afterwards() {
+    let place = tempfile::tempdir().unwrap();
+    let host = Host::unseen(config(place.path()));
+    host.join(&token(vec![no_broker()]).encode()).await.unwrap();
+    let list =
+        BoardEvent::Listed(Kind::ClusterSet, vec![sighting("sealane", &signed(&list(now())))]);
+    assert!(host.events.send(Event::Board(list)).await.is_ok());
+    assert!(host.status().await.clusterset.is_none(), "nothing is judged before the host is known");
+    let pass = sealane_agent::hand::Pass {
+        seen: std::sync::Arc::new(crate::host::bare_host()),
+        wanted: None,
+        changed: Vec::new(),
+        failed: Vec::new(),
+    };
+    assert!(host.events.send(Event::Host(pass)).await.is_ok());
+    let status = host.status().await;
+    assert_eq!(status.clusterset.unwrap().version, 5);
+    let refused = status.problems.iter().find(|it| it.reason == "CidrNotGranted").unwrap();
+    assert_eq!(refused.thing, "10.9.0.0/16");
+    assert_eq!(
+        refused.next,
+        "have root grant it: sealane member update --cluster me --cidr 10.4.0.0/16 \
+         --cidr fd00:4::/32 --cidr 10.9.0.0/16"
+    );
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn an_identity_that_root_pinned_for_somebody_else_is_a_problem_that_stands() {
+    let place = tempfile::tempdir().unwrap();
+    let host = Host::start(place.path());
+    host.join(&token(vec![no_broker()]).encode()).await.unwrap();
+    let pinned = next_list(now(), |list| {
+        let me = list.members.get_mut(&crate::fixture::own().member).unwrap();
+        (me.keys, me.join) = (vec![crate::fixture::seed(0x77).public()], None);
+    });
+    let event = BoardEvent::Written(Kind::ClusterSet, sighting("sealane", &pinned));
+    eventually("the problem", || async {
+        assert!(host.events.send(Event::Board(event.clone())).await.is_ok());
+        host.status().await.problems.iter().any(|it| it.reason == "IdentityNotOurs")
+    })
+    .await;
+    let taken = crate::fixture::Gateway {
+        id: crate::fixture::own(),
+        ..crate::fixture::Gateway::of("me.host", 0x77, "10.4.0.0/16")
+    };
+    let event = BoardEvent::Written(Kind::Advertisement, taken.seen(now()));
+    assert!(host.events.send(Event::Board(event)).await.is_ok());
+    let status = host.status().await;
+    let alarm = status.problems.iter().find(|it| it.reason == "OwnNameTaken").unwrap();
+    assert_eq!(alarm.thing, "me.host");
+    host.stop().await;
+}

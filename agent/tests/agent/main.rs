@@ -1,0 +1,16 @@
+//! What the agent promises where no packet is needed: belief, its own word, joining and leaving, the
+//! admin socket, settings. No root, no network but loopback and unix sockets.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod fixture;
+mod host;
+
+mod admin;
+mod advertise;
+mod joining;
+mod leaving;
+mod metrics;
+mod pings;
+mod program;
+mod settings;
+mod trust;

@@ -1,0 +1,56 @@
+//! Where settings come from, and what is said of wrong ones.
+
+use std::path::PathBuf;
+
+use sealane_agent::config::{ConfigError, Overrides, load};
+
+fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("agent.toml");
+    std::fs::write(&path, text).unwrap();
+    (place, path)
+}
+
+#[test]
+fn what_flags_say_wins_over_the_file_and_the_file_over_the_host() {
+    let text = "node = 'from-file'\ntoken_file = '/file/token'\n[paths]\nsocket = '/file/sock'\n";
+    let (_place, path) = file(text);
+    let plain = load(&path, Overrides::default(), "from-host").unwrap();
+    assert_eq!(plain.node, "from-file");
+    assert_eq!(plain.token_file, Some("/file/token".into()));
+    assert_eq!(plain.paths.socket, PathBuf::from("/file/sock"));
+
+    let overrides = Overrides {
+        node: Some("from-flag".to_owned()),
+        token_file: Some("/flag/token".into()),
+        socket: Some("/flag/sock".into()),
+    };
+    let over = load(&path, overrides, "from-host").unwrap();
+    assert_eq!(over.node, "from-flag");
+    assert_eq!(over.token_file, Some("/flag/token".into()));
+    assert_eq!(over.paths.socket, PathBuf::from("/flag/sock"));
+
+    let (_place, empty) = file("");
+    assert_eq!(load(&empty, Overrides::default(), "from-host").unwrap().node, "from-host");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named_with_the_way_out() {
+    let path = PathBuf::from("/nonexistent/agent.toml");
+    let error = load(&path, Overrides::default(), "host").unwrap_err();
+    assert!(matches!(error, ConfigError::Unreadable { .. }));
+    let told = error.to_string();
+    assert!(told.starts_with("/nonexistent/agent.toml: "), "{told}");
+    assert!(told.ends_with("name another with --config"), "{told}");
+}
+
+#[test]
+fn a_host_or_flag_without_a_usable_node_name_says_where_to_set_one() {
+    let (_place, path) = file("");
+    for name in ["", "Upper", "under_score", "-a", "a..b"] {
+        let error = load(&path, Overrides::default(), name).unwrap_err().to_string();
+        assert!(error.contains(&format!("{name:?}")) && error.contains("set `node`"), "{error}");
+    }
+    let overrides = Overrides { node: Some("Upper".to_owned()), ..Overrides::default() };
+    assert!(load(&path, overrides, "host").is_err());
+}
