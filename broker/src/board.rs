@@ -4,11 +4,11 @@ use kube::api::ApiResource;
 use serde_json::Value;
 
 /// API group of all our kinds.
-pub const GROUP: &str = "sealane.dev";
+pub const GROUP: &str = sealane_api::kinds::GROUP;
 /// API version of all our kinds.
-pub const VERSION: &str = "v1alpha1";
+pub const VERSION: &str = sealane_api::kinds::VERSION;
 /// Name of the one ClusterSet object.
-pub const CLUSTER_SET_NAME: &str = "sealane";
+pub const CLUSTER_SET_NAME: &str = sealane_api::names::CLUSTERSET_OBJECT;
 
 /// The kinds on a broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -78,11 +78,11 @@ impl Resource {
 }
 
 /// The API group of our kinds.
-pub(crate) const GROUP: &str = "sealane.dev";
+pub(crate) const GROUP: &str = sealane_api::kinds::GROUP;
 /// Its only version.
-pub(crate) const VERSION: &str = "v1alpha1";
+pub(crate) const VERSION: &str = sealane_api::kinds::VERSION;
 /// The one `ClusterSet` of a namespace has this name.
-pub(crate) const CLUSTER_SET_NAME: &str = "sealane";
+pub(crate) const CLUSTER_SET_NAME: &str = sealane_api::names::CLUSTERSET_OBJECT;
 
 const AGE: Column = Column {
     name: "Age",
