@@ -24,7 +24,7 @@ demo-down: ## remove what `make demo KEEP=1` left up
 	@$(BIN)/demo --down
 
 test: setup build ## everything: unit, golden, law, broker and lab tests
-	SEALANE_BIN=$(CURDIR)/$(BIN) $(CARGO) test --locked --workspace
+	SEALANE_BIN=$(CURDIR)/$(BIN) $(CARGO) test --locked --workspace --no-fail-fast
 
 check: fmt clippy docs deny test ## what CI would say, and more
 
