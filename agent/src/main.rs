@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Parser;
 use sealane_agent::admin::{self, Ask};
+use sealane_agent::clock::Wall;
 use sealane_agent::config::{self, Config, ConfigError, Overrides, Supervision};
 use sealane_agent::event::Event;
 use sealane_agent::hand::{self, Strings, Wish};
@@ -148,6 +149,7 @@ async fn serve_on(
         events: events.clone(),
         ring: ring.clone(),
         metrics: metrics.clone(),
+        wall: Wall::of_system(),
     };
     let token_file = config.token_file.clone();
     let metrics_address = config.metrics;

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sealane_agent::admin::{Answer, Ask, Question};
+use sealane_agent::clock::Wall;
 use sealane_agent::config::Config;
 use sealane_agent::config_file;
 use sealane_agent::event::Event;
 use sealane_agent::hand::{Errand, Pass, Wish};
 use sealane_agent::keys::Ring;
 use sealane_agent::metrics::Metrics;
-use sealane_agent::run::{Agent, Connections, unix_now};
+use sealane_agent::run::{Agent, Connections};
 use sealane_api::clusterset::BrokerAddress;
 use sealane_api::kinds::ClusterSetSpec;
 use sealane_api::time::UnixTime;
@@ -52,7 +53,7 @@ pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: 
 }
 
 pub(crate) fn now() -> UnixTime {
-    UnixTime(unix_now())
+    UnixTime(Wall::of_system().now())
 }
 
 /// Settings of the gateway `me.host`.
@@ -111,6 +112,11 @@ impl Host {
 
     /// Starts the loop on a host that nobody has looked at.
     pub(crate) fn unseen(config: Config) -> Self {
+        Self::unseen_at(config, Wall::of_system())
+    }
+
+    /// The same by a clock of the test's own.
+    pub(crate) fn unseen_at(config: Config, wall: Wall) -> Self {
         let store = Store::open(&config.paths.state).unwrap();
         let (events, inbox) = mpsc::channel(1024);
         let (errand, errands) = mpsc::channel(16);
@@ -123,6 +129,7 @@ impl Host {
             events: events.clone(),
             ring: Arc::new(Ring::default()),
             metrics: metrics.clone(),
+            wall,
         };
         let agent = Agent::new(config, store, connections).unwrap();
         let running = tokio::spawn(agent.run(inbox));
