@@ -59,7 +59,8 @@ struct Flags {
     /// How log lines look.
     #[arg(long, env = "SEALANE_LOG_FORMAT", value_enum, default_value = "text")]
     log_format: Format,
-    /// What is logged: error, warn, info, debug, trace, or directives such as sealane_agent=debug.
+    /// What is logged: error, warn, info, debug, trace, or directives such as sealane_agent=debug or
+    /// info,kube_client=warn.
     #[arg(long, env = "SEALANE_LOG", default_value = "info")]
     log_level: String,
     /// Check the configuration and end.

@@ -19,9 +19,10 @@ use sealane_agent::run::{Agent, Connections};
 use sealane_api::clusterset::BrokerAddress;
 use sealane_api::kinds::ClusterSetSpec;
 use sealane_api::time::UnixTime;
+use sealane_api::token::Token;
 use sealane_broker::access::{self, Broker as Client};
 use sealane_broker::account;
-use sealane_broker::board::Kind;
+use sealane_broker::board::{GROUP, Kind, VERSION};
 use sealane_broker::publish;
 use sealane_broker::server::config::Config as BrokerConfig;
 use sealane_broker::server::serve::Server;
@@ -195,9 +196,21 @@ impl Broker {
 
     /// The text of a token for `me`.
     pub(crate) async fn token(&self) -> String {
+        self.token_of_me().await.encode().to_string()
+    }
+
+    pub(crate) async fn token_of_me(&self) -> Token {
         let mut token = token(vec![self.address()]);
         token.credential = account::issue(&self.admin, "me", 3600).await.unwrap();
-        token.encode().to_string()
+        token
+    }
+
+    /// Removes an advertisement, as an administrator does with kubectl.
+    pub(crate) async fn remove(&self, name: &str) {
+        let Client { client, namespace, .. } = &self.admin;
+        let path = format!("/apis/{GROUP}/{VERSION}/namespaces/{namespace}/advertisements/{name}");
+        let request = axum::http::Request::delete(path).body(Vec::new()).unwrap();
+        client.request_text(request).await.unwrap();
     }
 
     /// What the broker holds of `me.host`: the payload of its advertisement.
