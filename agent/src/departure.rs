@@ -64,23 +64,23 @@ impl Agent {
                 return refuse(reply, Fault::State, &error.to_string(), next);
             }
         };
-        let (own, brokers) = (session.own.clone(), session.line.brokers());
+        let (member, brokers) = (session.own.member.to_string(), session.line.brokers());
         session.line.hush();
         let events = self.events.clone();
         self.departure = Some(Departure {
             step: Step::Withdrawing,
             without_broker: request.without_broker,
-            member: own.member.to_string(),
+            member,
             withdrawn: false,
             reply,
         });
         tokio::spawn(async move {
             let result = match spec {
-                Some(spec) => {
-                    let said = line::say_last(&brokers, &own, &spec);
+                Some((gateway, spec)) => {
+                    let said = line::say_last(&brokers, &gateway, &spec);
                     tokio::time::timeout(LAST_WORD, said)
                         .await
-                        .unwrap_or_else(|_| Err(line::too_late(&own)))
+                        .unwrap_or_else(|_| Err(line::too_late(&gateway)))
                 }
                 None => Ok(()),
             };

@@ -22,6 +22,7 @@ pub mod resolver;
 pub mod facts;
 pub mod word;
 pub mod advertise;
+pub mod retirement;
 pub mod hand;
 pub mod paths;
 pub mod probe_io;

@@ -17,6 +17,7 @@ use sealane_view::status::{
 };
 
 use crate::config;
+use crate::retirement::Retirement;
 use crate::run::Agent;
 use crate::session::Session;
 
@@ -111,10 +112,12 @@ impl Agent {
             let next = "it is tried again; see the agent's log";
             problem(Severity::Part, "ChangeRefused", "a change of this host", cause, next)
         }));
-        problems.extend(self.unsaid.iter().map(|cause| {
+        let retirement = self.session.as_ref().and_then(|session| session.retirement.as_ref());
+        problems.extend(self.unsaid.iter().filter(|_| retirement.is_none()).map(|cause| {
             let next = "it is tried again; others go by what they heard last";
             problem(Severity::Part, "NotPublished", "our advertisement", cause, next)
         }));
+        problems.extend(retirement.map(|it| retirement_problem(it, self.unsaid.as_deref())));
         problems.extend(self.unsigned.iter().map(|cause| {
             problem(Severity::Part, "NotSigned", "our advertisement", cause, "free the disk")
         }));
@@ -172,6 +175,14 @@ fn identity_problem(session: &Session) -> Option<ProblemView> {
         "find out who joined as {thing}; to start anew: sealane token create --cluster {thing} --rekey"
     );
     Some(problem(Severity::Host, "IdentityNotOurs", &thing, &cause, &next))
+}
+
+/// Others still have lanes with a gateway that this host is no longer.
+fn retirement_problem(retirement: &Retirement, unsaid: Option<&str>) -> ProblemView {
+    let why = unsaid.map(|cause| format!(": {cause}")).unwrap_or_default();
+    let cause = format!("this host is a node now, and no broker took the withdrawal yet{why}");
+    let next = "it is tried again; until then others keep lanes to it that nobody answers";
+    problem(Severity::Part, "NotWithdrawn", &retirement.gateway().to_string(), &cause, next)
 }
 
 /// The command with which root grants a network besides those granted already.

@@ -213,6 +213,13 @@ impl Broker {
         client.request_text(request).await.unwrap();
     }
 
+    /// The state in our word on the broker; none while the broker cannot say.
+    pub(crate) async fn state_of_me(&self) -> Option<String> {
+        let spec = publish::read(&self.admin, Kind::Advertisement, "me.host").await.ok()??;
+        let spec: sealane_api::kinds::AdvertisementSpec = serde_json::from_value(spec).unwrap();
+        Some(crate::fixture::payload(&spec.signed)["state"].as_str().unwrap().to_owned())
+    }
+
     /// What the broker holds of `me.host`: the payload of its advertisement.
     pub(crate) async fn word_of_me(&self) -> Option<Value> {
         let spec = publish::read(&self.admin, Kind::Advertisement, "me.host").await.unwrap()?;

@@ -49,7 +49,7 @@ async fn a_token_makes_a_member_whose_first_word_others_believe() {
         &facts(),
     );
     let wish = sealane_agent::word::wish(&session, &config, &seen, 1420);
-    let said = sealane_agent::word::advertise(&mut session, wish, NOW).unwrap().unwrap();
+    let (_, said) = sealane_agent::word::advertise(&mut session, wish, NOW).unwrap().unwrap();
     let spec = serde_json::from_value(said).unwrap();
     let peer = LocalFacts::named(GatewayId::parse("b.g1").unwrap());
     let mut receiver = Receiver::new(clusterset_id(), ListPosition::default());
