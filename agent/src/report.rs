@@ -17,7 +17,8 @@ use sealane_view::status::{
 };
 
 use crate::config;
-use crate::run::{Agent, unix_now};
+use crate::retirement::Retirement;
+use crate::run::Agent;
 use crate::session::Session;
 
 /// Returns the name of a kind as Kubernetes writes it.
@@ -36,7 +37,7 @@ impl Agent {
             world.host.clone_from(&seen.facts);
         }
         if world.me.is_some() {
-            world.lanes = self.paths.lane_health(unix_now());
+            world.lanes = self.paths.lane_health(self.wall.now());
             world.legs = self.paths.leg_health();
         }
         world
@@ -59,7 +60,8 @@ impl Agent {
             status.identity = identity_view(session);
             status.member = Some(session.own.member.to_string());
             status.networks = networks_view(&networks);
-            status.clusterset = session.trust.receiver().clusterset().map(clusterset_view);
+            status.clusterset =
+                session.trust.receiver().clusterset().map(|set| clusterset_view(set, self.now()));
             status.broker = Some(broker_view(session));
             status.rejections = rejections(session);
             status.warnings = session.trust.warnings();
@@ -110,10 +112,12 @@ impl Agent {
             let next = "it is tried again; see the agent's log";
             problem(Severity::Part, "ChangeRefused", "a change of this host", cause, next)
         }));
-        problems.extend(self.unsaid.iter().map(|cause| {
+        let retirement = self.session.as_ref().and_then(|session| session.retirement.as_ref());
+        problems.extend(self.unsaid.iter().filter(|_| retirement.is_none()).map(|cause| {
             let next = "it is tried again; others go by what they heard last";
             problem(Severity::Part, "NotPublished", "our advertisement", cause, next)
         }));
+        problems.extend(retirement.map(|it| retirement_problem(it, self.unsaid.as_deref())));
         problems.extend(self.unsigned.iter().map(|cause| {
             problem(Severity::Part, "NotSigned", "our advertisement", cause, "free the disk")
         }));
@@ -173,6 +177,14 @@ fn identity_problem(session: &Session) -> Option<ProblemView> {
     Some(problem(Severity::Host, "IdentityNotOurs", &thing, &cause, &next))
 }
 
+/// Others still have lanes with a gateway that this host is no longer.
+fn retirement_problem(retirement: &Retirement, unsaid: Option<&str>) -> ProblemView {
+    let why = unsaid.map(|cause| format!(": {cause}")).unwrap_or_default();
+    let cause = format!("this host is a node now, and no broker took the withdrawal yet{why}");
+    let next = "it is tried again; until then others keep lanes to it that nobody answers";
+    problem(Severity::Part, "NotWithdrawn", &retirement.gateway().to_string(), &cause, next)
+}
+
 /// The command with which root grants a network besides those granted already.
 fn grant_command(session: &Session, network: &Cidr) -> String {
     let member = &session.own.member;
@@ -222,8 +234,8 @@ fn networks_view(
     }
 }
 
-fn clusterset_view(set: &ClusterSet) -> ClusterSetView {
-    let state = match (set.is_expired(UnixTime(unix_now())), set.on_expiry) {
+fn clusterset_view(set: &ClusterSet, now: UnixTime) -> ClusterSetView {
+    let state = match (set.is_expired(now), set.on_expiry) {
         (false, _) => ClusterSetState::Current,
         (true, OnExpiry::Hold) => ClusterSetState::Held,
         (true, OnExpiry::Drop) => ClusterSetState::Dropped,
