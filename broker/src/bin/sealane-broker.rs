@@ -102,6 +102,7 @@ fn exit_code(error: &StartError) -> u8 {
     match error {
         StartError::Config(_) => 2,
         StartError::DataDir { .. }
+        | StartError::InUse { .. }
         | StartError::Database { .. }
         | StartError::Certificate { .. } => 3,
         StartError::Listen { .. } => 4,
