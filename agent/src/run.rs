@@ -288,8 +288,9 @@ impl Agent {
     }
 
     fn take_published(&mut self, result: Result<(), sealane_broker::publish::PublishError>) {
-        if self.session.is_none() {
-            return;
+        let Some(session) = &mut self.session else { return };
+        if result.is_ok() {
+            session.line.state.taken = Some(unix_now());
         }
         let unsaid = result.err().map(|error| error.to_string());
         if let Some(cause) = unsaid.as_ref().filter(|cause| self.unsaid.as_ref() != Some(cause)) {

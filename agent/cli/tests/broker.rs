@@ -120,6 +120,10 @@ async fn a_token_brings_its_member_to_the_broker_and_to_its_own_objects_only() {
     assert_eq!(spec["view"]["version"], json!(2));
     let token = office.token("a.token");
     assert!(!token.credential.is_empty());
+    let life = token.credential_expires.unwrap().0 - sealane_cli::clock::now().0;
+    assert!((364 * 86_400..=365 * 86_400).contains(&life), "{life} s");
+    let shown = office.run("token inspect --token-file a.token").await.ends(0);
+    assert!(shown.out.contains("in the token, good until 20"), "{}", shown.out);
     enrol(&token, 40).await;
     let broker = as_member(&token);
     let other = publish::publish(&broker, Kind::Advertisement, "cluster-b.x", &json!({})).await;

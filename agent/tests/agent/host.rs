@@ -189,7 +189,9 @@ impl Broker {
     /// The text of a token for `me`.
     pub(crate) async fn token(&self) -> String {
         let mut token = token(vec![self.address()]);
-        token.credential = account::issue(&self.admin, "me", 3600).await.unwrap();
+        let credential = account::issue(&self.admin, "me", 3600).await.unwrap();
+        token.credential = credential.token;
+        token.credential_expires = credential.expires.map(UnixTime);
         token.encode().to_string()
     }
 
