@@ -28,9 +28,9 @@ const LONGEST_SECONDS: u64 = 90 * DAY_SECONDS;
 const EXAMPLE: &str = "\
 Examples:
   sealane token create --cluster cluster-a --cidr 10.1.0.0/16 --cidr fd00:1::/48 \\
-      --kubeconfig admin.kubeconfig --output cluster-a.token
+      --kubeconfig admin.kubeconfig --token-file cluster-a.token
       signs the list with cluster-a on it, applies it, and writes the token with its broker account
-  sealane token create --cluster edge-1 --cidr 192.168.7.0/24 --output edge-1.token
+  sealane token create --cluster edge-1 --cidr 192.168.7.0/24 --token-file edge-1.token
       contacts nobody: apply clusterset.yaml and give the host a broker credential yourself
 
 The token is a secret until the member is pinned (sealane clusterset sign). It joins one member.";
@@ -59,14 +59,14 @@ pub struct CreateArgs {
     credential_file: Option<PathBuf>,
     /// Where the token goes: a new file (mode 0600), or - for standard output.
     #[arg(long, value_name = "FILE", default_value = "-")]
-    output: PathBuf,
+    token_file: PathBuf,
     #[command(flatten)]
     signing: SigningArgs,
 }
 
 /// Makes a token.
 pub async fn run(args: &CreateArgs) -> Result<Exit, Failure> {
-    let output = match args.output.as_path() {
+    let output = match args.token_file.as_path() {
         path if path == Path::new("-") => None,
         path => Some(SecretFile::new_at(path)?),
     };
