@@ -31,10 +31,6 @@ use crate::traces::Patience;
 use crate::trust::Outcome;
 use crate::word;
 
-/// A look at the host when all is well.
-const PATROL: Duration = Duration::from_secs(10);
-/// A look at the host while some lane searches for its peer.
-const SEARCHING: Duration = Duration::from_secs(1);
 /// Time passes for what is believed this often.
 const TICK: Duration = Duration::from_secs(1);
 /// Events taken before timers and the plan have their turn.
@@ -376,7 +372,7 @@ impl Agent {
         if self.seen.is_none() {
             return;
         }
-        let patrol = if self.paths.is_searching() { SEARCHING } else { PATROL };
+        let patrol = self.paths.patrol();
         self.wish.send_if_modified(|wish| {
             let same = wish.host.as_deref() == Some(&self.plan.host) && wish.patrol == patrol;
             if !same {
