@@ -31,6 +31,7 @@ pub mod inquiry;
 pub mod traces;
 pub mod answers;
 pub mod report;
+pub mod upkeep;
 pub mod admin;
 pub mod metrics;
 pub mod log;
