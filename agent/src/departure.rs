@@ -3,7 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use sealane_api::time::UnixTime;
 use sealane_broker::publish::PublishError;
 use sealane_state::host::HostState;
 use sealane_view::membership::{LeaveDocument, LeaveRequest, WithoutBroker};
@@ -12,7 +11,7 @@ use tokio::sync::oneshot;
 use crate::admin::{Answer, Fault, Refusal};
 use crate::event::Event;
 use crate::line;
-use crate::run::{Agent, unix_now};
+use crate::run::Agent;
 use crate::session::Session;
 use crate::word;
 
@@ -51,13 +50,14 @@ impl Departure {
 impl Agent {
     /// Begins to leave.
     pub fn leave(&mut self, request: &LeaveRequest, reply: oneshot::Sender<Answer>) {
+        let now = self.now();
         let Some(session) = &mut self.session else {
             return refuse(reply, Fault::State, "this host is in no clusterset", "nothing to do");
         };
         if self.departure.is_some() {
             return refuse(reply, Fault::State, "this host is leaving already", "wait for it");
         }
-        let spec = match word::withdraw(session, UnixTime(unix_now())) {
+        let spec = match word::withdraw(session, now) {
             Ok(spec) => spec,
             Err(error) => {
                 let next = "free the disk and try again";

@@ -17,7 +17,7 @@ use sealane_view::status::{
 };
 
 use crate::config;
-use crate::run::{Agent, unix_now};
+use crate::run::Agent;
 use crate::session::Session;
 
 /// Returns the name of a kind as Kubernetes writes it.
@@ -36,7 +36,7 @@ impl Agent {
             world.host.clone_from(&seen.facts);
         }
         if world.me.is_some() {
-            world.lanes = self.paths.lane_health(unix_now());
+            world.lanes = self.paths.lane_health(self.wall.now());
             world.legs = self.paths.leg_health();
         }
         world
@@ -59,7 +59,8 @@ impl Agent {
             status.identity = identity_view(session);
             status.member = Some(session.own.member.to_string());
             status.networks = networks_view(&networks);
-            status.clusterset = session.trust.receiver().clusterset().map(clusterset_view);
+            status.clusterset =
+                session.trust.receiver().clusterset().map(|set| clusterset_view(set, self.now()));
             status.broker = Some(broker_view(session));
             status.rejections = rejections(session);
             status.warnings = session.trust.warnings();
@@ -222,8 +223,8 @@ fn networks_view(
     }
 }
 
-fn clusterset_view(set: &ClusterSet) -> ClusterSetView {
-    let state = match (set.is_expired(UnixTime(unix_now())), set.on_expiry) {
+fn clusterset_view(set: &ClusterSet, now: UnixTime) -> ClusterSetView {
+    let state = match (set.is_expired(now), set.on_expiry) {
         (false, _) => ClusterSetState::Current,
         (true, OnExpiry::Hold) => ClusterSetState::Held,
         (true, OnExpiry::Drop) => ClusterSetState::Dropped,

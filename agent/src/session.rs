@@ -21,11 +21,12 @@ use crate::advertise::{self, Author, AuthorError};
 use crate::config::{Config, Role};
 use crate::event::Event;
 use crate::facts;
+use crate::held_file::TrustError;
 use crate::keys::{Keys, KeysError, Ring};
 use crate::line::BrokerLine;
 use crate::membership::{Membership, MembershipError};
 use crate::resolver;
-use crate::trust::{Trust, TrustError};
+use crate::trust::Trust;
 
 /// One membership, at work.
 pub struct Session {

@@ -26,7 +26,7 @@ use crate::answers;
 use crate::hand::{Errand, Terrain};
 use crate::inquiry::{self, Inquiry};
 use crate::probe_io::Way;
-use crate::run::{Agent, unix_now};
+use crate::run::Agent;
 
 /// Least time between two questions of one agent: each costs a look at the whole host.
 const BETWEEN_QUESTIONS: Duration = Duration::from_millis(250);
@@ -60,6 +60,7 @@ impl Patience {
 /// Everything that a trace needs of the loop, taken at once.
 struct Scene {
     at: String,
+    now: u64,
     seen: Arc<Observation>,
     peers: PeersDocument,
     networks: Vec<IpNetwork>,
@@ -137,6 +138,7 @@ impl Agent {
         });
         Ok(Scene {
             at: name,
+            now: self.wall.now(),
             peers: documents::peers::of(&world, &self.plan),
             networks,
             remotes: remotes.collect(),
@@ -161,7 +163,7 @@ impl Scene {
     fn snapshot<'s>(&'s self, terrain: &'s Terrain, ruleset: Option<&'s Ruleset>) -> Snapshot<'s> {
         Snapshot {
             at: &self.at,
-            now: unix_now(),
+            now: self.now,
             routing: &terrain.routing,
             host: &self.seen.ours,
             facts: &self.seen.facts,
