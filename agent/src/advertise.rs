@@ -77,6 +77,7 @@ pub struct Author {
     store: Store,
     kept: Kept,
     last: Option<(Wish, UnixTime, AdvertisementSpec)>,
+    spoken: Option<AdvertisementSpec>,
     /// Generation of a word under our name and keys that is not ours.
     above: Option<u64>,
     caught_up: Option<UnixTime>,
@@ -114,7 +115,16 @@ impl Author {
             })?,
             None => Kept::default(),
         };
-        Ok(Self { id, gateway, store, kept, last: None, above: None, caught_up: None })
+        Ok(Self {
+            id,
+            gateway,
+            store,
+            kept,
+            last: None,
+            spoken: None,
+            above: None,
+            caught_up: None,
+        })
     }
 
     /// Forgets what is on disk.
@@ -123,6 +133,11 @@ impl Author {
     /// [`StoreError`] when the file cannot be removed.
     pub fn remove(store: &Store) -> Result<(), StoreError> {
         store.remove(FILE)
+    }
+
+    /// Returns what was signed last, a withdrawal included.
+    pub fn spoken(&self) -> Option<&AdvertisementSpec> {
+        self.spoken.as_ref()
     }
 
     /// Takes notice of what stands on the broker under our name, signed with our keys. If it is above
@@ -253,7 +268,9 @@ impl Author {
             agent: env!("CARGO_PKG_VERSION"),
         };
         let draft = if wish.is_some() { draft } else { draft.withdrawn() };
-        Ok(sign::advertisement(&keys.gateway, &draft, now)?)
+        let spec = sign::advertisement(&keys.gateway, &draft, now)?;
+        self.spoken = Some(spec.clone());
+        Ok(spec)
     }
 
     /// Says whether the last time is long enough ago; a clock that was set back does not matter.

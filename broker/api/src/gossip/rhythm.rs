@@ -27,9 +27,15 @@ pub enum Ended {
 }
 
 /// The turns of all peers. `Peer` names one; times are counted from any fixed moment.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Rhythm<Peer> {
     turns: BTreeMap<Peer, Turn>,
+}
+
+impl<Peer> Default for Rhythm<Peer> {
+    fn default() -> Self {
+        Self { turns: BTreeMap::new() }
+    }
 }
 
 #[derive(Clone, Debug)]
