@@ -28,6 +28,7 @@ pub mod paths;
 pub mod probe_io;
 pub mod pings;
 pub mod inquiry;
+pub mod gossip;
 pub mod traces;
 pub mod answers;
 pub mod report;

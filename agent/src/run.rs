@@ -2,6 +2,7 @@
 //! and the broker. Makes no decision; whatever it calls is pure or a channel.
 
 mod belief;
+mod gossip;
 mod speech;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::departure::Departure;
 use crate::early::Early;
 use crate::event::Event;
 use crate::facts;
+use crate::gossip::Gossip;
 use crate::hand::{Errand, Pass, Wish};
 use crate::keys::Ring;
 use crate::metrics::Metrics;
@@ -56,6 +58,8 @@ pub struct Agent {
     pub paths: Paths,
     /// Pings under way.
     pub pings: Pings,
+    /// What peers and this host tell each other.
+    pub gossip: Gossip,
     /// What the last pass could not change, as text.
     pub failures: Vec<String>,
     /// Why the host could not be looked at, the last time it could not.
@@ -124,6 +128,7 @@ impl Agent {
             world: World::default(),
             plan: Plan::default(),
             pings: Pings::default(),
+            gossip: Gossip::default(),
             failures: Vec::new(),
             unseen: None,
             unsaid: None,
@@ -151,6 +156,7 @@ impl Agent {
         loop {
             let wake = self.paths.next_wake().min(next_tick).min(next_sign);
             let wake = self.pings.next_wake().map_or(wake, |due| due.min(wake));
+            let wake = self.gossip.next_wake().map_or(wake, |due| due.min(wake));
             tokio::select! {
                 event = inbox.recv() => {
                     let Some(event) = event else { return };
@@ -172,6 +178,7 @@ impl Agent {
                 notify::alive(&self.one_line());
             }
             self.keep_belief();
+            self.gossip();
             if self.stale {
                 self.replan();
             }
@@ -215,6 +222,7 @@ impl Agent {
                     self.stale |= self.paths.received(&datagram);
                 }
             }
+            Event::Told(told) => self.take_told(told),
             Event::Inquiry(inquiry) => self.answer_inquiry(inquiry),
             Event::Ask(ask) => self.answer(ask),
             Event::Withdrawn(result) => self.take_withdrawn(result),
@@ -277,6 +285,8 @@ impl Agent {
     pub fn forget_session(&mut self) {
         self.session = None;
         self.early = Early::default();
+        self.gossip = Gossip::default();
+        self.paths.fall_silent();
         self.unsaid = None;
         self.unsigned = None;
     }
