@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use ipnetwork::IpNetwork;
 use sealane_api::advertisement::Networks as ApiNetworks;
 use sealane_api::cidr::Cidr;
 use sealane_api::probe_address;
@@ -64,6 +65,7 @@ pub fn world(
         me: Some(me(session, config)),
         nodes: nodes(config),
         members: members(session),
+        grants: grants(session),
         psks,
         gateways: remotes
             .iter()
@@ -140,6 +142,21 @@ fn members(session: &Session) -> BTreeSet<MemberId> {
         .flat_map(|members| members.keys())
         .filter(|member| **member != session.own.member)
         .map(|member| MemberId(member.as_str().to_owned()))
+        .collect()
+}
+
+/// What root granted to listed members that were believed once.
+fn grants(session: &Session) -> BTreeMap<MemberId, BTreeSet<IpNetwork>> {
+    let receiver = session.trust.receiver();
+    let listed = receiver.clusterset().into_iter().flat_map(|set| &set.members);
+    let spoke = &receiver.held().believed;
+    let nets = |cidrs: &[Cidr]| {
+        // Lengths of a Cidr fit its family, so none is lost.
+        cidrs.iter().filter_map(|it| IpNetwork::new(it.address(), it.length()).ok()).collect()
+    };
+    listed
+        .filter(|(member, _)| **member != session.own.member && spoke.contains(*member))
+        .map(|(member, entry)| (MemberId(member.as_str().to_owned()), nets(&entry.cidrs)))
         .collect()
 }
 
