@@ -11,6 +11,7 @@ pub mod session;
 pub mod membership;
 pub mod keys;
 pub mod join;
+pub mod left;
 pub mod departure;
 pub mod line;
 pub mod refusals;
