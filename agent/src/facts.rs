@@ -2,7 +2,7 @@
 //! World. Draws no conclusion.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnetwork::IpNetwork;
 use sealane_api::advertisement::Networks as ApiNetworks;
@@ -92,6 +92,16 @@ pub fn configured_networks(config: &Config) -> ApiNetworks<Cidr> {
     }
 }
 
+/// Returns the configured IPv4 probe address, if it lies in networks that root granted: outside them
+/// others refuse the whole advertisement.
+pub fn probe4(config: &Config, granted: &ApiNetworks<Cidr>) -> Option<Ipv4Addr> {
+    let inside = |address: &Ipv4Addr| {
+        let mut own = granted.pods.iter().chain(&granted.external);
+        own.any(|network| network.contains_address((*address).into()))
+    };
+    config.networks.probe.filter(inside)
+}
+
 /// Returns the slot of this gateway: its place among the member's gateways by name.
 pub fn own_slot(config: &Config) -> u8 {
     let mut gateways: Vec<&str> = config
@@ -111,7 +121,7 @@ fn me(session: &Session, config: &Config) -> Me {
         (Some(keys), config::Role::Gateway) => Role::Gateway(OwnGateway {
             tunnel: OwnTunnel { key: keys.wireguard(), slot: own_slot(config) },
             probe: probe_address::of(&session.id, &session.own),
-            probe4: None,
+            probe4: probe4(config, &networks),
         }),
         _ => Role::Node,
     };
@@ -169,7 +179,10 @@ fn options(config: &Config) -> Options {
         },
         listen_port: config.tunnel.listen_port,
         mtu: config.tunnel.mtu,
-        source: HostSource::Auto,
+        source: match &config.networks.source {
+            none if none.is_empty() => HostSource::Auto,
+            some => HostSource::Fixed(some.clone()),
+        },
     }
 }
 

@@ -148,6 +148,4 @@ pub enum HostSource {
     Auto,
     /// These, of either family; put on a link of ours when no link has them.
     Fixed(BTreeSet<IpAddr>),
-    /// None: this host's own packets keep the source that the kernel picks.
-    Kernel,
 }

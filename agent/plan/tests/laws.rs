@@ -446,7 +446,6 @@ fn options() -> impl Strategy<Value = Options> {
         select(vec![BackendChoice::Auto, BackendChoice::Kernel, BackendChoice::Userspace]);
     let source = prop_oneof![
         Just(HostSource::Auto),
-        Just(HostSource::Kernel),
         btree_set(addresses(), 0..3).prop_map(HostSource::Fixed),
     ];
     (backend, select(vec![51820, 65535]), proptest::option::of(0..100_000u32), source).prop_map(

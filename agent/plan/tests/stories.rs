@@ -187,6 +187,35 @@ fn a_host_without_ipv6_takes_part_in_ipv4() {
         gateway.probe4 = Some("10.7.0.255".parse().unwrap());
     }
     check("no-ipv6/gateway-with-probe4", &plan(&world, NOW));
+    for gateway in world.gateways.values_mut() {
+        gateway.probe4 = None;
+    }
+    assert_eq!(plan(&world, NOW).problems[0].reason(), "FamilyNotOffered");
+    let silent = |world: &World| {
+        let reasons = plan(world, NOW).problems.iter().map(|it| it.reason()).collect::<Vec<_>>();
+        reasons.contains(&"NoProbeFamily")
+    };
+    assert!(silent(&world), "its peer names no address");
+}
+
+#[test]
+fn gateways_that_both_name_an_ipv4_address_probe_over_ipv4_though_one_has_ipv6() {
+    let north = lab::north(Stack::Dual, &[("g1", Gateway)]);
+    let mut world = lab::world(&lab::edge(Stack::Dual), "box", &[&north]);
+    let ends = |world: &World| {
+        let plan = plan(world, NOW);
+        let target = plan.probes.lanes.values().next().unwrap().clone();
+        (target.source.is_ipv4(), target.destination.is_ipv4())
+    };
+    assert_eq!(ends(&world), (false, false));
+    if let Some(Role::Gateway(own)) = world.me.as_mut().map(|me| &mut me.role) {
+        own.probe4 = Some("10.7.0.255".parse().unwrap());
+    }
+    assert_eq!(ends(&world), (false, false), "the other end names none");
+    for gateway in world.gateways.values_mut() {
+        gateway.probe4 = Some("10.1.255.1".parse().unwrap());
+    }
+    assert_eq!(ends(&world), (true, true));
 }
 
 #[test]
