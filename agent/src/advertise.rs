@@ -87,6 +87,7 @@ pub struct Author {
     store: Store,
     kept: Kept,
     last: Option<(Wish, UnixTime, AdvertisementSpec)>,
+    spoken: Option<AdvertisementSpec>,
     /// Generation of a word under our name and keys that is not ours.
     above: Option<u64>,
     caught_up: Option<UnixTime>,
@@ -128,7 +129,7 @@ impl Author {
     /// [`AuthorError`] when the file is there and cannot be used.
     pub fn load(store: Store, id: ClusterSetId, gateway: GatewayId) -> Result<Self, AuthorError> {
         let kept = Kept::load(&store)?;
-        Ok(Self { id, gateway, store, kept, last: None, above: None, caught_up: None })
+        Ok(Self::over(id, gateway, store, kept))
     }
 
     /// Begins with the numbers on disk, under the name that they were last used with; `None` when
@@ -140,8 +141,12 @@ impl Author {
         let kept = Kept::load(&store)?;
         let said = kept.certificate.as_ref().filter(|it| it.clusterset == id && !kept.withdrawn);
         let Some(gateway) = said.map(|it| it.gateway.clone()) else { return Ok(None) };
-        let (last, above, caught_up) = (None, None, None);
-        Ok(Some(Self { id, gateway, store, kept, last, above, caught_up }))
+        Ok(Some(Self::over(id, gateway, store, kept)))
+    }
+
+    fn over(id: ClusterSetId, gateway: GatewayId, store: Store, kept: Kept) -> Self {
+        let (last, spoken, above, caught_up) = (None, None, None, None);
+        Self { id, gateway, store, kept, last, spoken, above, caught_up }
     }
 
     /// Returns the name under which it writes.
@@ -172,6 +177,11 @@ impl Author {
     /// [`StoreError`] when the file cannot be removed.
     pub fn remove(store: &Store) -> Result<(), StoreError> {
         store.remove(FILE)
+    }
+
+    /// Returns what was signed last, a withdrawal included.
+    pub fn spoken(&self) -> Option<&AdvertisementSpec> {
+        self.spoken.as_ref()
     }
 
     /// Takes notice of what stands on the broker under our name, signed with our keys. If it is above
@@ -303,7 +313,9 @@ impl Author {
             agent: env!("CARGO_PKG_VERSION"),
         };
         let draft = if wish.is_some() { draft } else { draft.withdrawn() };
-        Ok(sign::advertisement(&keys.gateway, &draft, now)?)
+        let spec = sign::advertisement(&keys.gateway, &draft, now)?;
+        self.spoken = Some(spec.clone());
+        Ok(spec)
     }
 
     /// Says whether the last time is long enough ago; a clock that was set back does not matter.

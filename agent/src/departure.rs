@@ -46,6 +46,11 @@ impl Departure {
     pub fn is_at_work(&self) -> bool {
         !matches!(self.step, Step::Clearing(_))
     }
+
+    /// Says whether the last word stands: until a broker took it, leaving may still be refused.
+    pub fn has_spoken(&self) -> bool {
+        !matches!(self.step, Step::Withdrawing)
+    }
 }
 
 impl Agent {

@@ -41,6 +41,8 @@ pub struct LineState {
     pub since: u64,
     /// The last error.
     pub last_error: Option<String>,
+    /// Unix seconds at which a broker last took our word; `None` before.
+    pub taken: Option<u64>,
 }
 
 /// Addresses of brokers: those given as numbers, and what their names last led to.
@@ -131,7 +133,9 @@ impl BrokerLine {
     ) {
         let word = self.word.borrow().clone();
         let hushed = self.hushed.take();
+        let taken = self.state.taken;
         *self = Self::open(membership, listed, events);
+        self.state.taken = taken;
         self.word.send_replace(word);
         self.hushed = hushed;
     }

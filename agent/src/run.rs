@@ -2,6 +2,7 @@
 //! and the broker. Makes no decision; whatever it calls is pure or a channel.
 
 mod belief;
+mod gossip;
 mod speech;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::departure::Departure;
 use crate::early::Early;
 use crate::event::Event;
 use crate::facts;
+use crate::gossip::Gossip;
 use crate::hand::{Errand, Pass, Wish};
 use crate::keys::Ring;
 use crate::left;
@@ -32,10 +34,6 @@ use crate::resolver;
 use crate::session::{Session, SessionError};
 use crate::traces::Patience;
 
-/// A look at the host when all is well.
-const PATROL: Duration = Duration::from_secs(10);
-/// A look at the host while some lane searches for its peer.
-const SEARCHING: Duration = Duration::from_secs(1);
 /// Time passes for what is believed this often.
 const TICK: Duration = Duration::from_secs(1);
 /// Events taken before timers and the plan have their turn.
@@ -61,6 +59,8 @@ pub struct Agent {
     pub paths: Paths,
     /// Pings under way.
     pub pings: Pings,
+    /// What peers and this host tell each other.
+    pub gossip: Gossip,
     /// What the last pass could not change, as text.
     pub failures: Vec<String>,
     /// Why the host could not be looked at, the last time it could not.
@@ -129,6 +129,7 @@ impl Agent {
             world: World::default(),
             plan: Plan::default(),
             pings: Pings::default(),
+            gossip: Gossip::default(),
             failures: Vec::new(),
             unseen: None,
             unsaid: None,
@@ -156,6 +157,7 @@ impl Agent {
         loop {
             let wake = self.paths.next_wake().min(next_tick).min(next_sign);
             let wake = self.pings.next_wake().map_or(wake, |due| due.min(wake));
+            let wake = self.gossip.next_wake().map_or(wake, |due| due.min(wake));
             tokio::select! {
                 event = inbox.recv() => {
                     let Some(event) = event else { return };
@@ -177,6 +179,7 @@ impl Agent {
                 notify::alive(&self.one_line());
             }
             self.keep_belief();
+            self.gossip();
             if self.stale {
                 self.replan();
             }
@@ -220,6 +223,7 @@ impl Agent {
                     self.stale |= self.paths.received(&datagram);
                 }
             }
+            Event::Told(told) => self.take_told(told),
             Event::Inquiry(inquiry) => self.answer_inquiry(inquiry),
             Event::Ask(ask) => self.answer(ask),
             Event::Withdrawn(result) => self.take_withdrawn(result),
@@ -282,6 +286,8 @@ impl Agent {
     pub fn forget_session(&mut self) {
         self.session = None;
         self.early = Early::default();
+        self.gossip = Gossip::default();
+        self.paths.fall_silent();
         self.unsaid = None;
         self.unsigned = None;
     }
@@ -312,7 +318,7 @@ impl Agent {
         if self.seen.is_none() {
             return;
         }
-        let patrol = if self.paths.is_searching() { SEARCHING } else { PATROL };
+        let patrol = self.paths.patrol();
         self.wish.send_if_modified(|wish| {
             let same = wish.host.as_deref() == Some(&self.plan.host) && wish.patrol == patrol;
             if !same {

@@ -2,10 +2,13 @@
 //! disk before anybody acts on it, what is refused is remembered with its reason. Judges nothing
 //! itself; `sealane-api` does.
 
+pub mod told;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use sealane_api::held::Position;
 use sealane_api::kinds::AdvertisementSpec;
+use sealane_api::names::ClusterId;
 use sealane_api::reason::{Dropped, Rejected, Retry};
 use sealane_api::receiver::{Offer, Receiver, Sweep, Verdict};
 use sealane_api::remote::{LocalFacts, RemoteGateway};
@@ -68,6 +71,8 @@ pub struct Trust {
     remarks: Remarks,
     /// Where offering again goes on when it was too much for one second.
     again_from: Option<Key>,
+    /// What is refused of what peers told, by their member.
+    told_by: BTreeMap<ClusterId, BTreeSet<Key>>,
 }
 
 impl Trust {
@@ -94,6 +99,7 @@ impl Trust {
             refusals: Refusals::default(),
             remarks: Remarks::default(),
             again_from: None,
+            told_by: BTreeMap::new(),
         };
         trust.note_sweep(sweep, now);
         trust.look_at_gateways(now, facts);

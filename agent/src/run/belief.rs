@@ -79,6 +79,7 @@ impl Agent {
         let facts = facts::local(session, &self.config, seen);
         let is_kept = session.trust.keep(now, &facts);
         self.stale |= is_kept;
+        self.gossip.mark_stale();
         // A leave has its own line to the brokers that it began with.
         if is_kept && self.departure.is_none() {
             session.follow_listed_brokers();

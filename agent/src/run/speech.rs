@@ -9,7 +9,11 @@ use crate::word;
 impl Agent {
     /// Takes the fate of an attempt to write our word.
     pub(super) fn take_published(&mut self, result: Result<(), PublishError>) {
+        let now = self.now();
         let Some(session) = &mut self.session else { return };
+        if result.is_ok() {
+            session.line.state.taken = Some(now.0);
+        }
         if result.is_ok()
             && let Some(retirement) = session.retirement.take()
         {

@@ -221,7 +221,9 @@ impl Broker {
 
     pub(crate) async fn token_of_me(&self) -> Token {
         let mut token = token(vec![self.address()]);
-        token.credential = account::issue(&self.admin, "me", 3600).await.unwrap();
+        let credential = account::issue(&self.admin, "me", 3600).await.unwrap();
+        token.credential = credential.token;
+        token.credential_expires = credential.expires.map(UnixTime);
         token
     }
 

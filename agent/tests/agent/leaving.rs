@@ -32,6 +32,23 @@ fn leave(without_broker: WithoutBroker) -> Question {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_status_says_that_the_broker_took_our_word_and_when_our_credential_ends() {
+    let broker = Broker::holding(&signed(&list(now()))).await;
+    let place = tempfile::tempdir().unwrap();
+    let host = joined(place.path(), &broker).await;
+    eventually("the agent knows", || async {
+        host.status().await.advertised_unix_seconds.is_some()
+    })
+    .await;
+    let status = host.status().await;
+    let ends = status.broker.unwrap().credential_expires_unix_seconds.unwrap();
+    assert!((3_500..=3_600).contains(&(ends - now().0)), "{ends}");
+    let problem = status.problems.iter().find(|it| it.reason == "BrokerCredentialExpires");
+    assert!(problem.unwrap().next.contains("--cluster me --rekey"), "{problem:?}");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leaving_takes_the_word_back_clears_the_host_and_forgets_the_files() {
     let broker = Broker::holding(&signed(&list(now()))).await;
     let place = tempfile::tempdir().unwrap();
@@ -124,7 +141,9 @@ async fn a_gateway_that_became_a_node_withdraws_once_and_may_come_back() {
             .any(|it| (it.reason.as_str(), it.thing.as_str()) == ("NotWithdrawn", "me.host"))
     };
     eventually("the status says what is due", is_pending).await;
-    assert_eq!(host.wish.borrow().host.clone().unwrap().devices.len(), 0, "no lane is wanted");
+    let has_no_lane =
+        || async { host.wish.borrow().host.as_ref().is_some_and(|it| it.devices.is_empty()) };
+    eventually("no lane is wanted", has_no_lane).await;
     let broker = Broker::on(broker.directory, address).await;
     let withdrawn = || async { broker.state_of_me().await.as_deref() == Some("withdrawn") };
     eventually("the withdrawal", withdrawn).await;

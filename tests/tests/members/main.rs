@@ -15,4 +15,5 @@ mod stage;
 mod traffic;
 mod faults;
 mod leave;
+mod arrival;
 mod foreign_hand;
