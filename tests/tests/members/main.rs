@@ -12,7 +12,9 @@ macro_rules! on_each_family {
 }
 
 mod stage;
+mod size;
 mod traffic;
+mod narrow;
 mod faults;
 mod leave;
 mod foreign_hand;
