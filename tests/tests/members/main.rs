@@ -15,6 +15,7 @@ mod stage;
 mod size;
 mod traffic;
 mod narrow;
+mod told;
 mod faults;
 mod leave;
 mod foreign_hand;
