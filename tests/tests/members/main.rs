@@ -16,6 +16,7 @@ mod size;
 mod traffic;
 mod narrow;
 mod told;
+mod trace;
 mod faults;
 mod leave;
 mod foreign_hand;
