@@ -17,6 +17,7 @@ mod traffic;
 mod narrow;
 mod told;
 mod trace;
+mod guard;
 mod faults;
 mod leave;
 mod foreign_hand;
