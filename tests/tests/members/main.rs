@@ -18,6 +18,7 @@ mod narrow;
 mod told;
 mod trace;
 mod guard;
+mod weather;
 mod faults;
 mod leave;
 mod foreign_hand;
