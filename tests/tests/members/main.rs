@@ -20,5 +20,6 @@ mod trace;
 mod guard;
 mod weather;
 mod faults;
+mod secrets;
 mod leave;
 mod foreign_hand;
