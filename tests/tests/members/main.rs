@@ -23,3 +23,4 @@ mod faults;
 mod secrets;
 mod leave;
 mod foreign_hand;
+mod unit;
