@@ -22,5 +22,6 @@ mod weather;
 mod faults;
 mod secrets;
 mod leave;
+mod arrival;
 mod foreign_hand;
 mod unit;
