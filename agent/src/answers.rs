@@ -17,7 +17,7 @@ use crate::admin::{Answer, Ask, Fault, Question, Refusal};
 use crate::join::{self, JoinError};
 use crate::membership::Membership;
 use crate::pings::{Rhythm, Target};
-use crate::run::{Agent, unix_now};
+use crate::run::Agent;
 use crate::session::Session;
 
 impl Agent {
@@ -56,7 +56,7 @@ impl Agent {
         };
         let joined: JoinDocument = join::join(&self.store, &self.config, &request.token)
             .map_err(|error| refuse(fault_of(&error), error.to_string()))?;
-        let now = sealane_api::time::UnixTime(unix_now());
+        let now = self.now();
         self.forget_session();
         self.session =
             match Session::resume(&self.store, &self.config, &self.ring, &self.events, now) {
@@ -94,7 +94,7 @@ impl Agent {
         let gateway = self.paths.gateway_of_lane(&lane).ok_or_else(|| {
             Refusal::new(Fault::State, "no ping", "its lane is gone", "try again in a second")
         })?;
-        let health = self.paths.lane_health(unix_now());
+        let health = self.paths.lane_health(self.wall.now());
         let path_mtu = health.get(&lane).and_then(|health| health.path_mtu);
         Ok(Target { gateway, way, address, path_mtu })
     }

@@ -1,10 +1,34 @@
-//! Owns the notice that the wall clock was set: what it says is compared with what should have
-//! passed. Does not set it.
+//! Owns the wall clock as the agent reads it, and the notice that it was set: what it says is compared
+//! with what should have passed. Does not set it.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// A smaller difference is drift, or a second that was rounded.
 const STEP_SECONDS: u64 = 5;
+
+/// A wall clock, in Unix seconds.
+#[derive(Clone)]
+pub struct Wall(Arc<dyn Fn() -> u64 + Send + Sync>);
+
+impl Wall {
+    /// The system's; 0 before 1970.
+    pub fn of_system() -> Self {
+        Self::reading(|| {
+            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+        })
+    }
+
+    /// A clock that shows what `read` returns.
+    pub fn reading(read: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(read))
+    }
+
+    /// Returns what it shows.
+    pub fn now(&self) -> u64 {
+        (self.0)()
+    }
+}
 
 /// Both clocks, as last read.
 pub struct Clock {

@@ -3,7 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use sealane_api::time::UnixTime;
 use sealane_broker::publish::PublishError;
 use sealane_state::host::HostState;
 use sealane_view::membership::{LeaveDocument, LeaveRequest, WithoutBroker};
@@ -12,7 +11,7 @@ use tokio::sync::oneshot;
 use crate::admin::{Answer, Fault, Refusal};
 use crate::event::Event;
 use crate::line;
-use crate::run::{Agent, unix_now};
+use crate::run::Agent;
 use crate::session::Session;
 use crate::word;
 
@@ -46,41 +45,47 @@ impl Departure {
     pub fn is_at_work(&self) -> bool {
         !matches!(self.step, Step::Clearing(_))
     }
+
+    /// Says whether the last word stands: until a broker took it, leaving may still be refused.
+    pub fn has_spoken(&self) -> bool {
+        !matches!(self.step, Step::Withdrawing)
+    }
 }
 
 impl Agent {
     /// Begins to leave.
     pub fn leave(&mut self, request: &LeaveRequest, reply: oneshot::Sender<Answer>) {
+        let now = self.now();
         let Some(session) = &mut self.session else {
             return refuse(reply, Fault::State, "this host is in no clusterset", "nothing to do");
         };
         if self.departure.is_some() {
             return refuse(reply, Fault::State, "this host is leaving already", "wait for it");
         }
-        let spec = match word::withdraw(session, UnixTime(unix_now())) {
+        let spec = match word::withdraw(session, now) {
             Ok(spec) => spec,
             Err(error) => {
                 let next = "free the disk and try again";
                 return refuse(reply, Fault::State, &error.to_string(), next);
             }
         };
-        let (own, brokers) = (session.own.clone(), session.line.brokers());
+        let (member, brokers) = (session.own.member.to_string(), session.line.brokers());
         session.line.hush();
         let events = self.events.clone();
         self.departure = Some(Departure {
             step: Step::Withdrawing,
             without_broker: request.without_broker,
-            member: own.member.to_string(),
+            member,
             withdrawn: false,
             reply,
         });
         tokio::spawn(async move {
             let result = match spec {
-                Some(spec) => {
-                    let said = line::say_last(&brokers, &own, &spec);
+                Some((gateway, spec)) => {
+                    let said = line::say_last(&brokers, &gateway, &spec);
                     tokio::time::timeout(LAST_WORD, said)
                         .await
-                        .unwrap_or_else(|_| Err(line::too_late(&own)))
+                        .unwrap_or_else(|_| Err(line::too_late(&gateway)))
                 }
                 None => Ok(()),
             };

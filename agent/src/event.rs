@@ -6,6 +6,7 @@ use sealane_broker::board::BoardEvent;
 use sealane_broker::publish::PublishError;
 
 use crate::admin::Ask;
+use crate::gossip::Told;
 use crate::hand::Pass;
 use crate::inquiry::Inquiry;
 use crate::probe_io::Way;
@@ -24,6 +25,8 @@ pub enum Event {
     Withdrawn(Result<(), PublishError>),
     /// A probe datagram came in.
     Datagram(Datagram),
+    /// A peer told something, or stopped telling.
+    Told(Told),
     /// Another agent asks.
     Inquiry(Inquiry),
     /// Somebody asks on the admin socket.

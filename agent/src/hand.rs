@@ -95,6 +95,28 @@ struct Hand {
 /// Nobody listens any more.
 struct Unheard;
 
+/// How long the hand waits after a pass.
+#[derive(Debug, Default)]
+struct Pace {
+    failures: u32,
+}
+
+impl Pace {
+    /// Takes the end of a pass; returns the longest wait for the next.
+    fn wait(&mut self, failed: bool, patrol: Duration) -> Duration {
+        self.failures = if failed { self.failures.saturating_add(1) } else { 0 };
+        match self.failures {
+            0 => patrol,
+            some => (RETRY * 2u32.pow(some.min(6) - 1)).min(LONGEST_RETRY).min(patrol.max(RETRY)),
+        }
+    }
+
+    /// Returns how long a change on the host is not looked at after a pass that took so long.
+    fn rest(took: Duration) -> Duration {
+        took * REST
+    }
+}
+
 /// Settings that a trace needs to know, wanted or not.
 fn forwarding() -> [SysctlKey; 2] {
     [
@@ -106,7 +128,7 @@ fn forwarding() -> [SysctlKey; 2] {
 impl Hand {
     async fn keep(&mut self) {
         let mut calls = self.listen().await;
-        let mut failures = 0u32;
+        let mut pace = Pace::default();
         loop {
             let began = Instant::now();
             let (event, failed) = match self.pass() {
@@ -116,18 +138,11 @@ impl Hand {
                 }
                 Err(cause) => (Event::HostUnseen(cause), true),
             };
-            let rested = Instant::now() + began.elapsed() * REST;
+            let rested = Instant::now() + Pace::rest(began.elapsed());
             if self.strings.events.send(event).await.is_err() {
                 return;
             }
-            failures = if failed { failures + 1 } else { 0 };
-            let patrol = self.strings.wish.borrow().patrol;
-            let wait = match failures {
-                0 => patrol,
-                some => {
-                    (RETRY * 2u32.pow(some.min(6) - 1)).min(LONGEST_RETRY).min(patrol.max(RETRY))
-                }
-            };
+            let wait = pace.wait(failed, self.strings.wish.borrow().patrol);
             if self.until_called(&mut calls, wait, rested).await.is_err() {
                 return;
             }
@@ -191,6 +206,38 @@ impl Hand {
                 },
                 () = tokio::time::sleep_until(due) => return Ok(()),
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATROL: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn what_a_host_refuses_is_tried_again_soon_and_then_ever_more_seldom() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.wait(false, PATROL), PATROL);
+        let waits: Vec<u128> = (0..8).map(|_| pace.wait(true, PATROL).as_millis()).collect();
+        assert_eq!(waits, [250, 500, 1000, 2000, 4000, 8000, 8000, 8000]);
+        assert_eq!(pace.wait(false, PATROL), PATROL, "all is well again");
+        assert_eq!(pace.wait(true, PATROL), RETRY);
+    }
+
+    #[test]
+    fn a_failure_never_makes_a_patrol_come_later() {
+        let mut pace = Pace::default();
+        let second = Duration::from_secs(1);
+        let longest = (0..100).map(|_| pace.wait(true, second)).max();
+        assert_eq!(longest, Some(second));
+    }
+
+    #[test]
+    fn a_host_that_never_rests_costs_no_more_than_a_quarter_of_a_core() {
+        for took in [1, 30, 2_000].map(Duration::from_millis) {
+            assert!(took * 4 <= took + Pace::rest(took));
         }
     }
 }

@@ -1,17 +1,20 @@
-//! Owns the channel by which agents ask one another, over TCP inside lanes and legs: one framed
-//! question, one framed answer. Does not know what is asked.
+//! Owns the channel by which agents ask one another, over TCP inside lanes and legs: who is let in, and
+//! one framed question with one framed answer. Does not know what is asked; gossip is `gossip`'s.
 
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::event::Event;
+use crate::gossip::desk::Desk;
+use crate::gossip::wire;
 use crate::probe_io::{self, Way};
 
 /// First byte of a frame that asks what becomes of a packet, and of its answer.
@@ -22,8 +25,10 @@ const LARGEST_FRAME_BYTES: u32 = 64 * 1024;
 const DEADLINE: Duration = Duration::from_secs(6);
 /// What each further agent is given; one that is asked later must answer sooner than who asks it.
 const PER_AGENT: Duration = Duration::from_millis(600);
-/// Exchanges served at once per way; more wait in the backlog.
+/// Questions worked on at once per way; more wait.
 const SERVED_AT_ONCE: usize = 8;
+/// Whoever connects says within this what it wants.
+const FIRST_BYTE: Duration = Duration::from_secs(1);
 
 /// A question from another agent.
 pub struct Inquiry {
@@ -53,13 +58,15 @@ impl Listener {
     }
 }
 
-/// Listens on a way; each question becomes an event.
+/// Listens on a way, for those whom the desk serves; each question becomes an event.
 ///
 /// # Errors
 /// Those of the system when the link or the address is not there yet.
-pub fn listen(way: &Way, events: mpsc::Sender<Event>) -> io::Result<Listener> {
+pub fn listen(way: &Way, events: mpsc::Sender<Event>, desk: Desk) -> io::Result<Listener> {
     let listener = bound(way)?.listen(16)?;
-    Ok(Listener(tokio::spawn(serve(listener, way.clone(), events))))
+    let hall =
+        Hall { way: way.clone(), events, desk, places: Arc::new(Semaphore::new(SERVED_AT_ONCE)) };
+    Ok(Listener(tokio::spawn(serve(listener, hall))))
 }
 
 /// Asks the agent behind `to`, which may ask `agents_beyond` more, and returns its answer.
@@ -69,7 +76,7 @@ pub fn listen(way: &Way, events: mpsc::Sender<Event>) -> io::Result<Listener> {
 pub async fn ask(way: &Way, to: IpAddr, question: &[u8], agents_beyond: u8) -> io::Result<Vec<u8>> {
     let patience = (PER_AGENT * (u32::from(agents_beyond) + 1)).min(DEADLINE);
     let exchange = async {
-        let mut stream = bound_to_any_port(way)?.connect(probe_io::destination(way, to)).await?;
+        let mut stream = connect(way, to).await?;
         write_frame(&mut stream, question).await?;
         read_frame(&mut stream).await
     };
@@ -77,6 +84,14 @@ pub async fn ask(way: &Way, to: IpAddr, question: &[u8], agents_beyond: u8) -> i
         let cause = format!("no answer within {} ms", patience.as_millis());
         Err(io::Error::new(io::ErrorKind::TimedOut, cause))
     })
+}
+
+/// Connects to the agent behind `to`, from our address on that way.
+///
+/// # Errors
+/// Those of the system.
+pub async fn connect(way: &Way, to: IpAddr) -> io::Result<TcpStream> {
+    bound_to_any_port(way)?.connect(probe_io::destination(way, to)).await
 }
 
 fn bound(way: &Way) -> io::Result<TcpSocket> {
@@ -104,41 +119,57 @@ fn on_link(way: &Way) -> io::Result<Socket> {
     Ok(socket)
 }
 
-async fn serve(listener: TcpListener, way: Way, events: mpsc::Sender<Event>) {
-    let places = std::sync::Arc::new(tokio::sync::Semaphore::new(SERVED_AT_ONCE));
+/// What it takes to answer on a way.
+#[derive(Clone)]
+struct Hall {
+    way: Way,
+    events: mpsc::Sender<Event>,
+    desk: Desk,
+    places: Arc<Semaphore>,
+}
+
+async fn serve(listener: TcpListener, hall: Hall) {
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, from)) => {
-                let (way, events) = (way.clone(), events.clone());
+                let Some(seat) = hall.desk.seat(from.ip()) else {
+                    tracing::debug!(%from, "a stranger, or one connection too many");
+                    continue;
+                };
+                let hall = hall.clone();
                 tokio::spawn(async move {
-                    let exchange = answer(stream, way, from.ip(), events);
-                    if let Err(error) =
-                        tokio::time::timeout(DEADLINE, exchange).await.unwrap_or(Ok(()))
-                    {
-                        tracing::debug!(%from, %error, "inquiry not answered");
+                    if let Err(error) = receive(stream, from.ip(), &hall).await {
+                        tracing::debug!(%from, %error, "not answered");
                     }
-                    drop(place);
+                    drop(seat);
                 });
             }
             Err(error) => {
-                tracing::debug!(link = ?way.link, %error, "inquiry listener closed");
+                tracing::debug!(link = ?hall.way.link, %error, "inquiry listener closed");
                 return;
             }
         }
     }
 }
 
-async fn answer(
-    mut stream: TcpStream,
-    way: Way,
-    from: IpAddr,
-    events: mpsc::Sender<Event>,
-) -> io::Result<()> {
-    let question = read_frame(&mut stream).await?;
+async fn receive(mut stream: TcpStream, from: IpAddr, hall: &Hall) -> io::Result<()> {
+    let kind = tokio::time::timeout(FIRST_BYTE, stream.read_u8()).await??;
+    if kind != TRACE {
+        return wire::answer(stream, kind, from, &hall.desk).await;
+    }
+    let exchange = async {
+        let _place = hall.places.acquire().await.map_err(io::Error::other)?;
+        answer(stream, from, hall).await
+    };
+    tokio::time::timeout(DEADLINE, exchange).await.unwrap_or(Ok(()))
+}
+
+/// Answers a question whose first byte was read already.
+async fn answer(mut stream: TcpStream, from: IpAddr, hall: &Hall) -> io::Result<()> {
+    let question = read_payload(&mut stream).await?;
     let (reply, answer) = oneshot::channel();
-    let inquiry = Inquiry { way, from, question, reply };
-    if events.send(Event::Inquiry(inquiry)).await.is_ok()
+    let inquiry = Inquiry { way: hall.way.clone(), from, question, reply };
+    if hall.events.send(Event::Inquiry(inquiry)).await.is_ok()
         && let Ok(bytes) = answer.await
     {
         write_frame(&mut stream, &bytes).await?;
@@ -158,9 +189,15 @@ async fn write_frame(stream: &mut TcpStream, payload: &[u8]) -> io::Result<()> {
 }
 
 async fn read_frame(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
-    let kind = stream.read_u8().await?;
+    if stream.read_u8().await? != TRACE {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "not a frame of ours"));
+    }
+    read_payload(stream).await
+}
+
+async fn read_payload(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     let length = stream.read_u32().await?;
-    if kind != TRACE || length > LARGEST_FRAME_BYTES {
+    if length > LARGEST_FRAME_BYTES {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "not a frame of ours"));
     }
     let mut payload = vec![0; length as usize];

@@ -38,6 +38,8 @@ pub struct LineState {
     pub since: u64,
     /// The last error.
     pub last_error: Option<String>,
+    /// Unix seconds at which a broker last took our word; `None` before.
+    pub taken: Option<u64>,
 }
 
 /// Held while our object is written, so that a last word is never overtaken by one before it.
@@ -121,7 +123,9 @@ impl BrokerLine {
     ) {
         let word = self.word.borrow().clone();
         let hushed = self.hushed.take();
+        let taken = self.state.taken;
         *self = Self::open(membership, listed, events);
+        self.state.taken = taken;
         self.word.send_replace(word);
         self.hushed = hushed;
     }
@@ -142,7 +146,8 @@ impl BrokerLine {
             self.state.since = now;
             match &error {
                 None => tracing::info!(broker = %url, "broker connected"),
-                Some(cause) => tracing::warn!(broker = %url, %cause, "broker away"),
+                Some(cause) => tracing::warn!(broker = %url, %cause,
+                    "broker away; lanes go on, and it is tried again by itself"),
             }
         }
         self.state.url.clone_from(url);
@@ -202,15 +207,19 @@ pub async fn say_last(
     spec: &Value,
 ) -> Result<(), PublishError> {
     let _writing = pen.lock().await;
+    write(brokers, &own.to_string(), spec).await
+}
+
+/// Writes a word on the first broker that takes it; the error is that of the last one tried.
+async fn write(brokers: &[Broker], name: &str, spec: &Value) -> Result<(), PublishError> {
     let mut last = Err(PublishError {
-        name: own.to_string(),
+        name: name.to_owned(),
         url: "none".to_owned(),
         cause: "no usable broker".to_owned(),
         retry: Retry::OnChange,
     });
     for broker in brokers {
-        last =
-            publish::publish(broker, Kind::Advertisement, &own.to_string(), spec).await.map(drop);
+        last = publish::publish(broker, Kind::Advertisement, name, spec).await.map(drop);
         if last.is_ok() {
             break;
         }
@@ -245,15 +254,7 @@ async fn keep_word(
             }
             continue;
         };
-        let mut result = Ok(());
-        for broker in &brokers {
-            result = publish::publish(broker, Kind::Advertisement, &word.name, &word.spec)
-                .await
-                .map(drop);
-            if result.is_ok() {
-                break;
-            }
-        }
+        let result = write(&brokers, &word.name, &word.spec).await;
         drop(writing);
         let failed = result.is_err();
         if events.send(Event::Published(result)).await.is_err() {

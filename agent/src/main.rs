@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Parser;
 use sealane_agent::admin::{self, Ask};
+use sealane_agent::clock::Wall;
 use sealane_agent::config::{self, Config, ConfigError, Overrides, Supervision};
 use sealane_agent::event::Event;
 use sealane_agent::hand::{self, Strings, Wish};
@@ -58,7 +59,8 @@ struct Flags {
     /// How log lines look.
     #[arg(long, env = "SEALANE_LOG_FORMAT", value_enum, default_value = "text")]
     log_format: Format,
-    /// What is logged: error, warn, info, debug, trace, or directives such as sealane_agent=debug.
+    /// What is logged: error, warn, info, debug, trace, or directives such as sealane_agent=debug or
+    /// info,kube_client=warn.
     #[arg(long, env = "SEALANE_LOG", default_value = "info")]
     log_level: String,
     /// Check the configuration and end.
@@ -148,6 +150,7 @@ async fn serve_on(
         events: events.clone(),
         ring: ring.clone(),
         metrics: metrics.clone(),
+        wall: Wall::of_system(),
     };
     let token_file = config.token_file.clone();
     let metrics_address = config.metrics;

@@ -1,6 +1,8 @@
 //! Owns the probing of lanes and legs: one sans-IO path each, fed with datagrams and time, read as
 //! facts. Does not decide what follows from a path's health.
 
+mod gossip;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -9,7 +11,10 @@ use sealane_plan::health::{EndpointAdvice, LaneHealth, LegHealth, PathState, Ses
 use sealane_plan::name::{GatewayId, LaneId, NodeName, UnixSeconds};
 use sealane_plan::plan::{LaneTarget, LegTarget, Plan, ProbeTargets};
 use sealane_plan::remote::CandidateKind;
-use sealane_probe::candidates::{Candidate, Choice, Families, Source, TunnelReport};
+use sealane_probe::candidates::{
+    Candidate, Choice, FIRST_ATTEMPT, Families, LOOK, Source, TunnelReport,
+};
+use sealane_probe::datagram::Digest;
 use sealane_probe::health::{Interest, State};
 use sealane_probe::mtu::Phase;
 use sealane_probe::path::{Path, PathConfig, PathReport};
@@ -25,11 +30,15 @@ use tokio::sync::mpsc;
 
 use crate::event::{Datagram, Event};
 use crate::facts;
+use crate::gossip::desk::Desk;
 use crate::inquiry::{self, Listener};
 use crate::probe_io::{ProbeSockets, Sent, Way};
 
 /// A lane on which nothing else is due is looked at this often.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// A look at the devices while all lanes work.
+const PATROL: Duration = Duration::from_secs(10);
 
 /// WireGuard's REJECT_AFTER_TIME: packets of an older session are refused (paper, section 6.1).
 const REJECT_AFTER_SECONDS: u64 = 180;
@@ -43,6 +52,11 @@ pub struct Paths {
     known: BTreeSet<IpAddr>,
     sockets: ProbeSockets,
     listeners: BTreeMap<Way, Listener>,
+    desk: Desk,
+    /// What every probe of ours says of the clusterset.
+    digest: Option<Digest>,
+    /// What theirs said, until it is asked for.
+    heard: Vec<(IpAddr, Digest)>,
     events: mpsc::Sender<Event>,
 }
 
@@ -75,6 +89,9 @@ impl Paths {
             known: BTreeSet::new(),
             sockets: ProbeSockets::new(events.clone()),
             listeners: BTreeMap::new(),
+            desk: Desk::default(),
+            digest: None,
+            heard: Vec::new(),
             events,
         }
     }
@@ -87,6 +104,7 @@ impl Paths {
         let own = own_ways(plan, seen);
         self.known = answered(plan);
         self.responder.set_sources(now, self.known.iter().copied());
+        self.desk.serve(&self.known);
         let targets = self.lanes.values().map(|lane| &lane.way);
         let targets = targets.chain(self.legs.values().map(|leg| &leg.way)).cloned();
         let ways: BTreeSet<Way> = targets.chain(own).collect();
@@ -95,7 +113,7 @@ impl Paths {
         self.listeners.retain(|way, listener| ways.contains(way) && listener.is_alive());
         for way in ways {
             if !self.listeners.contains_key(&way)
-                && let Ok(listener) = inquiry::listen(&way, self.events.clone())
+                && let Ok(listener) = inquiry::listen(&way, self.events.clone(), self.desk.clone())
             {
                 self.listeners.insert(way, listener);
             }
@@ -129,9 +147,9 @@ impl Paths {
     /// Sends what is due; returns whether any verdict changed.
     pub fn poll(&mut self) -> bool {
         let now = self.now();
-        let (sockets, lanes, legs) = (&self.sockets, &mut self.lanes, &mut self.legs);
-        lanes.values_mut().for_each(|lane| send_due(sockets, now, &lane.way, &mut lane.path));
-        legs.values_mut().for_each(|leg| send_due(sockets, now, &leg.way, &mut leg.path));
+        let line = Line { sockets: &self.sockets, now, digest: self.digest };
+        self.lanes.values_mut().for_each(|lane| line.send_due(&lane.way, &mut lane.path));
+        self.legs.values_mut().for_each(|leg| line.send_due(&leg.way, &mut leg.path));
         self.has_news()
     }
 
@@ -147,11 +165,15 @@ impl Paths {
         let leg =
             self.legs.values_mut().find(|leg| leg.way == *way && leg.target.destination == from);
         let path = lane.map(|it| &mut it.path).or(leg.map(|it| &mut it.path));
-        if path.is_some_and(|path| path.received(now, bytes).is_ok()) {
+        if let Some(Ok(reply)) = path.map(|path| path.received(now, bytes)) {
+            self.hear(from, reply.digest);
             return self.has_news();
         }
-        match self.responder.answer(now, from, bytes, None) {
-            Ok(answer) => drop(self.sockets.send(way, from, &answer.payload)),
+        match self.responder.answer(now, from, bytes, self.digest) {
+            Ok(answer) => {
+                self.sockets.send(way, from, &answer.payload);
+                self.hear(from, answer.digest);
+            }
             Err(silence) => tracing::trace!(%from, %silence, "probe not answered"),
         }
         false
@@ -165,9 +187,15 @@ impl Paths {
         Instant::now() + lanes.chain(legs).min().unwrap_or(LONGEST_SLEEP).min(LONGEST_SLEEP)
     }
 
-    /// Says whether some lane has no working path yet, so that its device is worth asking often.
-    pub fn is_searching(&self) -> bool {
-        self.lanes.values().any(|lane| lane.path.report().state != State::Up)
+    /// Returns how often the devices are worth a look: what they say of their peers is what the
+    /// search for a peer's address goes by.
+    pub fn patrol(&self) -> Duration {
+        let pace = |lane: &Watched<LaneTarget>| match lane.path.report().state {
+            State::Unknown => FIRST_ATTEMPT,
+            State::Down => LOOK,
+            State::Up => PATROL,
+        };
+        self.lanes.values().map(pace).min().unwrap_or(PATROL)
     }
 
     /// Returns what is known of lanes, as facts; `unix_now` dates them.
@@ -300,10 +328,19 @@ fn config(remote: IpAddr, max_mtu: u32, interest: Interest) -> PathConfig {
     PathConfig { remote, link_mtu: saturated(max_mtu), interest, seed: Seed(rand::random()) }
 }
 
-fn send_due(sockets: &ProbeSockets, now: Time, way: &Way, path: &mut Path) {
-    while let Some(due) = path.poll_transmit(now, None) {
-        if sockets.send(way, due.to.ip(), &due.payload) == Sent::TooLarge {
-            path.refused(now, due.payload.len());
+/// What it takes to send probes that are due.
+struct Line<'a> {
+    sockets: &'a ProbeSockets,
+    now: Time,
+    digest: Option<Digest>,
+}
+
+impl Line<'_> {
+    fn send_due(&self, way: &Way, path: &mut Path) {
+        while let Some(due) = path.poll_transmit(self.now, self.digest) {
+            if self.sockets.send(way, due.to.ip(), &due.payload) == Sent::TooLarge {
+                path.refused(self.now, due.payload.len());
+            }
         }
     }
 }

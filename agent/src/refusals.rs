@@ -1,10 +1,11 @@
-//! Owns what is refused and since when, and that it is told in measure: each object and reason once,
-//! and never more lines in a second than people can read. Judges nothing.
+//! Owns what is refused, what is no longer believed, and since when; and that it is told in measure:
+//! each object and reason once, and never more lines in a second than people can read. Judges nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sealane_api::reason::{Reason, Rejected};
-use sealane_api::time::UnixTime;
+use sealane_api::names::GatewayId;
+use sealane_api::reason::{Dropped, Reason, Rejected};
+use sealane_api::time::{DAY_SECONDS, UnixTime};
 use sealane_broker::board::Kind;
 
 /// Log lines between two calls of [`Refusals::breathe`]; the rest is summed up.
@@ -32,6 +33,8 @@ pub struct Refusal {
 #[derive(Debug, Default)]
 pub struct Refusals {
     standing: BTreeMap<Key, Refusal>,
+    /// Gateways that were believed until a newer list or certificate, or time, ended it.
+    ended: BTreeMap<GatewayId, Refusal>,
     told: BTreeSet<(Key, Reason)>,
     lines: u32,
     untold: u64,
@@ -67,6 +70,27 @@ impl Refusals {
         }
     }
 
+    /// Forgets that a gateway ended: it is believed anew.
+    pub fn resumed(&mut self, object: &str) {
+        self.ended.retain(|gateway, _| gateway.to_string() != object);
+    }
+
+    /// Notes that a gateway is no longer believed.
+    pub fn note_ended(&mut self, dropped: Dropped, now: UnixTime) {
+        let Dropped { gateway, rejected } = dropped;
+        tracing::warn!(%gateway, reason = rejected.reason.as_str(),
+            "advertisement no longer believed");
+        let member = gateway.member.to_string();
+        self.ended.insert(gateway, Refusal { member, rejected, since: now });
+    }
+
+    /// Stops telling of gateways that ended a day ago, unless they may come back by a replay.
+    pub fn forget_ended(&mut self, now: UnixTime, may_come_back: impl Fn(&GatewayId) -> bool) {
+        self.ended.retain(|gateway, refusal| {
+            may_come_back(gateway) || now < refusal.since.plus_seconds(DAY_SECONDS)
+        });
+    }
+
     /// Forgets objects of a kind that are not offered any more.
     pub fn retain(&mut self, kind: Kind, names: &BTreeSet<String>) {
         let is_offered = |(of, name): &Key| *of != kind || names.contains(name);
@@ -80,9 +104,14 @@ impl Refusals {
         self.standing.iter().filter(due).map(|(key, _)| key.clone()).collect()
     }
 
-    /// Returns all refusals, by kind and object name.
-    pub fn standing(&self) -> &BTreeMap<Key, Refusal> {
-        &self.standing
+    /// Returns all refusals, by kind and object name; gateways that ended are listed under their own
+    /// names, unless what they offer now is refused too.
+    pub fn all(&self) -> BTreeMap<Key, Refusal> {
+        let ended = self.ended.iter().map(|(gateway, refusal)| {
+            ((Kind::Advertisement, gateway.to_string()), refusal.clone())
+        });
+        let offered = self.standing.iter();
+        ended.chain(offered.map(|(key, refusal)| (key.clone(), refusal.clone()))).collect()
     }
 
     /// Lets a second pass: sums up what was not told, and tells again.
@@ -130,7 +159,7 @@ mod tests {
             }
         }
         assert_eq!(counted, 2);
-        assert!(refusals.standing().is_empty());
+        assert!(refusals.all().is_empty());
     }
 
     #[test]

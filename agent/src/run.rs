@@ -1,11 +1,14 @@
 //! Owns the one loop: events change facts, facts make a plan, the plan goes to the hand, the probes
 //! and the broker. Makes no decision; whatever it calls is pure or a channel.
 
+mod belief;
+mod gossip;
+mod speech;
+
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use sealane_api::time::UnixTime;
-use sealane_broker::board::{BoardEvent, Kind};
 use sealane_broker::store::Store;
 use sealane_plan::name::UnixSeconds;
 use sealane_plan::plan::{Plan, plan};
@@ -13,12 +16,13 @@ use sealane_plan::world::World;
 use sealane_state::facts::Observation;
 use tokio::sync::{mpsc, watch};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Wall};
 use crate::config::Config;
 use crate::departure::Departure;
 use crate::early::Early;
 use crate::event::Event;
 use crate::facts;
+use crate::gossip::Gossip;
 use crate::hand::{Errand, Pass, Wish};
 use crate::keys::Ring;
 use crate::metrics::Metrics;
@@ -28,13 +32,7 @@ use crate::pings::Pings;
 use crate::resolver;
 use crate::session::{Session, SessionError};
 use crate::traces::Patience;
-use crate::trust::Outcome;
-use crate::word;
 
-/// A look at the host when all is well.
-const PATROL: Duration = Duration::from_secs(10);
-/// A look at the host while some lane searches for its peer.
-const SEARCHING: Duration = Duration::from_secs(1);
 /// Time passes for what is believed this often.
 const TICK: Duration = Duration::from_secs(1);
 /// Events taken before timers and the plan have their turn.
@@ -60,6 +58,8 @@ pub struct Agent {
     pub paths: Paths,
     /// Pings under way.
     pub pings: Pings,
+    /// What peers and this host tell each other.
+    pub gossip: Gossip,
     /// What the last pass could not change, as text.
     pub failures: Vec<String>,
     /// Why the host could not be looked at, the last time it could not.
@@ -80,6 +80,8 @@ pub struct Agent {
     pub errands: mpsc::Sender<Errand>,
     /// The way back into the loop.
     pub events: mpsc::Sender<Event>,
+    /// The wall clock.
+    pub wall: Wall,
     /// What the broker told before the host was first seen.
     early: Early,
     clock: Clock,
@@ -100,6 +102,8 @@ pub struct Connections {
     pub ring: Arc<Ring>,
     /// Metrics.
     pub metrics: Arc<Metrics>,
+    /// The wall clock.
+    pub wall: Wall,
 }
 
 impl Agent {
@@ -112,8 +116,9 @@ impl Agent {
         store: Store,
         connections: Connections,
     ) -> Result<Self, SessionError> {
-        let Connections { wish, errands, events, ring, metrics } = connections;
-        let session = Session::resume(&store, &config, &ring, &events, UnixTime(unix_now()))?;
+        let Connections { wish, errands, events, ring, metrics, wall } = connections;
+        let now = UnixTime(wall.now());
+        let session = Session::resume(&store, &config, &ring, &events, now)?;
         Ok(Self {
             paths: Paths::new(events.clone()),
             config,
@@ -123,6 +128,7 @@ impl Agent {
             world: World::default(),
             plan: Plan::default(),
             pings: Pings::default(),
+            gossip: Gossip::default(),
             failures: Vec::new(),
             unseen: None,
             unsaid: None,
@@ -134,7 +140,8 @@ impl Agent {
             errands,
             events,
             early: Early::default(),
-            clock: Clock::at(Instant::now(), unix_now()),
+            clock: Clock::at(Instant::now(), now.0),
+            wall,
             wish,
             stale: true,
             is_ready: false,
@@ -149,6 +156,7 @@ impl Agent {
         loop {
             let wake = self.paths.next_wake().min(next_tick).min(next_sign);
             let wake = self.pings.next_wake().map_or(wake, |due| due.min(wake));
+            let wake = self.gossip.next_wake().map_or(wake, |due| due.min(wake));
             tokio::select! {
                 event = inbox.recv() => {
                     let Some(event) = event else { return };
@@ -169,6 +177,8 @@ impl Agent {
                 next_sign = Instant::now() + watchdog;
                 notify::alive(&self.one_line());
             }
+            self.keep_belief();
+            self.gossip();
             if self.stale {
                 self.replan();
             }
@@ -212,6 +222,7 @@ impl Agent {
                     self.stale |= self.paths.received(&datagram);
                 }
             }
+            Event::Told(told) => self.take_told(told),
             Event::Inquiry(inquiry) => self.answer_inquiry(inquiry),
             Event::Ask(ask) => self.answer(ask),
             Event::Withdrawn(result) => self.take_withdrawn(result),
@@ -238,7 +249,7 @@ impl Agent {
             | self.session.as_mut().is_some_and(|it| it.resolves_by(resolver::configured()));
         self.seen = Some(pass.seen.clone());
         self.paths.follow(&self.plan, &pass.seen);
-        self.stale |= self.paths.tunnels_reported(&pass.seen, unix_now());
+        self.stale |= self.paths.tunnels_reported(&pass.seen, self.wall.now());
         if facts_changed {
             self.stale = true;
             self.reconsider();
@@ -252,54 +263,8 @@ impl Agent {
         }
     }
 
-    fn take_board(&mut self, event: BoardEvent) {
-        let now = UnixTime(unix_now());
-        let Some(session) = &mut self.session else { return };
-        session.line.note(&event, now.0);
-        let Some(seen) = &self.seen else {
-            // Nothing is judged before the host is known; it is kept until then.
-            return self.early.keep(event);
-        };
-        let facts = facts::local(session, &self.config, seen);
-        let own = session.own.to_string();
-        let outcome = match event {
-            BoardEvent::Listed(kind, objects) => {
-                if kind == Kind::Advertisement {
-                    session.line.say_again();
-                }
-                session.trust.listed(kind, objects, now, &facts)
-            }
-            BoardEvent::Written(kind, object) => {
-                if object.name == own {
-                    session.line.say_again();
-                }
-                session.trust.written(kind, object, now, &facts)
-            }
-            BoardEvent::Gone(kind, name) => {
-                session.trust.gone(kind, &name);
-                if name == own {
-                    session.line.say_again();
-                }
-                Outcome::default()
-            }
-            BoardEvent::Reachable(_) | BoardEvent::Unreachable { .. } => Outcome::default(),
-        };
-        self.note(outcome);
-    }
-
-    fn take_published(&mut self, result: Result<(), sealane_broker::publish::PublishError>) {
-        if self.session.is_none() {
-            return;
-        }
-        let unsaid = result.err().map(|error| error.to_string());
-        if let Some(cause) = unsaid.as_ref().filter(|cause| self.unsaid.as_ref() != Some(cause)) {
-            tracing::warn!(%cause, "advertisement not on the broker");
-        }
-        self.unsaid = unsaid;
-    }
-
     fn tick(&mut self) {
-        let now = UnixTime(unix_now());
+        let now = self.now();
         if let (Some(session), Some(seen)) = (&mut self.session, &self.seen) {
             let facts = facts::local(session, &self.config, seen);
             let outcome = session.trust.tick(now, &facts);
@@ -316,35 +281,12 @@ impl Agent {
         self.show_metrics();
     }
 
-    fn reconsider(&mut self) {
-        if let (Some(session), Some(seen)) = (&mut self.session, &self.seen) {
-            let facts = facts::local(session, &self.config, seen);
-            let outcome = session.trust.reconsider(UnixTime(unix_now()), &facts);
-            self.note(outcome);
-        }
-    }
-
-    fn note(&mut self, outcome: Outcome) {
-        for (kind, rejected) in outcome.refused {
-            self.metrics.count_rejection(crate::report::kind_name(kind), rejected.reason.as_str());
-        }
-        self.stale |= outcome.changed;
-        let Some(session) = &mut self.session else { return };
-        if let Some(own) = outcome.own
-            && let Some(author) = &mut session.author
-        {
-            author.met(&own);
-        }
-        // A leave has its own line to the brokers that it began with.
-        if outcome.changed && self.departure.is_none() {
-            session.follow_listed_brokers();
-        }
-    }
-
     /// Forgets what was told about the membership that was; the next begins without it.
     pub fn forget_session(&mut self) {
         self.session = None;
         self.early = Early::default();
+        self.gossip = Gossip::default();
+        self.paths.fall_silent();
         self.unsaid = None;
         self.unsigned = None;
     }
@@ -354,7 +296,7 @@ impl Agent {
         let Some(seen) = self.seen.clone() else { return };
         self.stale = false;
         let started = Instant::now();
-        let now = UnixSeconds(unix_now());
+        let now = UnixSeconds(self.wall.now());
         self.world = match &mut self.session {
             Some(session) if self.departure.as_ref().is_none_or(Departure::is_at_work) => {
                 facts::world(session, &self.config, &seen, &self.paths, now)
@@ -375,7 +317,7 @@ impl Agent {
         if self.seen.is_none() {
             return;
         }
-        let patrol = if self.paths.is_searching() { SEARCHING } else { PATROL };
+        let patrol = self.paths.patrol();
         self.wish.send_if_modified(|wish| {
             let same = wish.host.as_deref() == Some(&self.plan.host) && wish.patrol == patrol;
             if !same {
@@ -385,28 +327,9 @@ impl Agent {
         });
     }
 
-    /// Has the broker hold what this gateway has to say.
-    fn speak(&mut self) {
-        let (Some(session), Some(seen)) = (&mut self.session, &self.seen) else { return };
-        if self.departure.is_some() || !session.trust.is_saved() {
-            return;
-        }
-        let Some(mtu) = self.plan.lane_mtu else { return };
-        let wish = word::wish(session, &self.config, seen, mtu);
-        match word::advertise(session, wish, UnixTime(unix_now())) {
-            Ok(Some(spec)) => {
-                session.line.say(&session.own, spec);
-                self.unsigned = None;
-            }
-            Ok(None) => {}
-            Err(error) => {
-                let cause = error.to_string();
-                if self.unsigned.as_ref() != Some(&cause) {
-                    tracing::warn!(%cause, "advertisement not signed");
-                }
-                self.unsigned = Some(cause);
-            }
-        }
+    /// Returns the time of day.
+    pub fn now(&self) -> UnixTime {
+        UnixTime(self.wall.now())
     }
 
     /// Has the plan made anew at the end of this turn.
@@ -422,9 +345,4 @@ fn is_same_ground(one: &Observation, other: &Observation) -> bool {
         && one.routes == other.routes
         && one.backends == other.backends
         && one.families == other.families
-}
-
-/// Returns the wall clock in Unix seconds; 0 before 1970.
-pub fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs()).unwrap_or(0)
 }

@@ -21,11 +21,13 @@ use crate::advertise::{self, Author, AuthorError};
 use crate::config::{Config, Role};
 use crate::event::Event;
 use crate::facts;
+use crate::held_file::TrustError;
 use crate::keys::{Keys, KeysError, Ring};
 use crate::line::BrokerLine;
 use crate::membership::{Membership, MembershipError};
 use crate::resolver;
-use crate::trust::{Trust, TrustError};
+use crate::retirement::Retirement;
+use crate::trust::Trust;
 
 /// One membership, at work.
 pub struct Session {
@@ -41,6 +43,8 @@ pub struct Session {
     pub trust: Trust,
     /// The author of our advertisement; `None` on nodes without lanes.
     pub author: Option<Author>,
+    /// What is to be said once more by a node that carried lanes.
+    pub retirement: Option<Retirement>,
     /// The broker.
     pub line: BrokerLine,
     /// Lanes that carry traffic by the last plan.
@@ -89,14 +93,14 @@ impl Session {
         let gateway = sealane_api::names::GatewayName::parse(&config.node)
             .map_err(|error| SessionError::Name(error.to_string()))?;
         let own = GatewayId { member: membership.member.clone(), gateway };
-        let (keys, author) = match config.role {
+        let (keys, author, retirement) = match config.role {
             Role::Gateway => {
                 let keys = Keys::load_or_make(store)?;
                 ring.lend_tunnel(&keys);
                 let author = Author::load(store.clone(), id.clone(), own.clone())?;
-                (Some(keys), Some(author))
+                (Some(keys), Some(author), None)
             }
-            Role::Node => (None, None),
+            Role::Node => (None, None, Retirement::of(store, &id)?),
         };
         let trust = Trust::load(store.clone(), &membership, now, &LocalFacts::named(own.clone()))?;
         let listed = trust.receiver().clusterset().map(|set| set.brokers.clone());
@@ -108,6 +112,7 @@ impl Session {
             keys,
             trust,
             author,
+            retirement,
             line,
             choices: BTreeMap::new(),
             ring: ring.clone(),

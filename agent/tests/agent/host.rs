@@ -8,19 +8,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sealane_agent::admin::{Answer, Ask, Question};
+use sealane_agent::clock::Wall;
 use sealane_agent::config::Config;
 use sealane_agent::config_file;
 use sealane_agent::event::Event;
 use sealane_agent::hand::{Errand, Pass, Wish};
 use sealane_agent::keys::Ring;
 use sealane_agent::metrics::Metrics;
-use sealane_agent::run::{Agent, Connections, unix_now};
+use sealane_agent::run::{Agent, Connections};
 use sealane_api::clusterset::BrokerAddress;
 use sealane_api::kinds::ClusterSetSpec;
 use sealane_api::time::UnixTime;
+use sealane_api::token::Token;
 use sealane_broker::access::{self, Broker as Client};
 use sealane_broker::account;
-use sealane_broker::board::Kind;
+use sealane_broker::board::{GROUP, Kind, VERSION};
 use sealane_broker::publish;
 use sealane_broker::server::config::Config as BrokerConfig;
 use sealane_broker::server::serve::Server;
@@ -52,7 +54,7 @@ pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: 
 }
 
 pub(crate) fn now() -> UnixTime {
-    UnixTime(unix_now())
+    UnixTime(Wall::of_system().now())
 }
 
 /// Settings of the gateway `me.host`.
@@ -111,6 +113,11 @@ impl Host {
 
     /// Starts the loop on a host that nobody has looked at.
     pub(crate) fn unseen(config: Config) -> Self {
+        Self::unseen_at(config, Wall::of_system())
+    }
+
+    /// The same by a clock of the test's own.
+    pub(crate) fn unseen_at(config: Config, wall: Wall) -> Self {
         let store = Store::open(&config.paths.state).unwrap();
         let (events, inbox) = mpsc::channel(1024);
         let (errand, errands) = mpsc::channel(16);
@@ -123,6 +130,7 @@ impl Host {
             events: events.clone(),
             ring: Arc::new(Ring::default()),
             metrics: metrics.clone(),
+            wall,
         };
         let agent = Agent::new(config, store, connections).unwrap();
         let running = tokio::spawn(agent.run(inbox));
@@ -188,9 +196,30 @@ impl Broker {
 
     /// The text of a token for `me`.
     pub(crate) async fn token(&self) -> String {
+        self.token_of_me().await.encode().to_string()
+    }
+
+    pub(crate) async fn token_of_me(&self) -> Token {
         let mut token = token(vec![self.address()]);
-        token.credential = account::issue(&self.admin, "me", 3600).await.unwrap();
-        token.encode().to_string()
+        let credential = account::issue(&self.admin, "me", 3600).await.unwrap();
+        token.credential = credential.token;
+        token.credential_expires = credential.expires.map(UnixTime);
+        token
+    }
+
+    /// Removes an advertisement, as an administrator does with kubectl.
+    pub(crate) async fn remove(&self, name: &str) {
+        let Client { client, namespace, .. } = &self.admin;
+        let path = format!("/apis/{GROUP}/{VERSION}/namespaces/{namespace}/advertisements/{name}");
+        let request = axum::http::Request::delete(path).body(Vec::new()).unwrap();
+        client.request_text(request).await.unwrap();
+    }
+
+    /// The state in our word on the broker; none while the broker cannot say.
+    pub(crate) async fn state_of_me(&self) -> Option<String> {
+        let spec = publish::read(&self.admin, Kind::Advertisement, "me.host").await.ok()??;
+        let spec: sealane_api::kinds::AdvertisementSpec = serde_json::from_value(spec).unwrap();
+        Some(crate::fixture::payload(&spec.signed)["state"].as_str().unwrap().to_owned())
     }
 
     /// What the broker holds of `me.host`: the payload of its advertisement.

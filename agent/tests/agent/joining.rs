@@ -49,7 +49,7 @@ async fn a_token_makes_a_member_whose_first_word_others_believe() {
         &facts(),
     );
     let wish = sealane_agent::word::wish(&session, &config, &seen, 1420);
-    let said = sealane_agent::word::advertise(&mut session, wish, NOW).unwrap().unwrap();
+    let (_, said) = sealane_agent::word::advertise(&mut session, wish, NOW).unwrap().unwrap();
     let spec = serde_json::from_value(said).unwrap();
     let peer = LocalFacts::named(GatewayId::parse("b.g1").unwrap());
     let mut receiver = Receiver::new(clusterset_id(), ListPosition::default());
@@ -129,6 +129,7 @@ fn what_an_interrupted_leave_left_of_another_clusterset_is_not_believed() {
     let store = Store::open(place.path()).unwrap();
     let mut old = Trust::load(store.clone(), &membership(), NOW, &facts()).unwrap();
     old.written(Kind::ClusterSet, sighting("sealane", &signed(&list(NOW))), NOW, &facts());
+    old.keep(NOW, &facts());
     let mut other = token(vec![no_broker()]);
     other.root = seed(0x51).public();
     join(&store, &config(place.path()), &other.encode()).unwrap();
@@ -260,6 +261,7 @@ fn session_at(place: &std::path::Path, ring: &Arc<Ring>) -> Session {
     let mut session = Session::resume(&store, &config, ring, &events, NOW).unwrap().unwrap();
     let list = sighting("sealane", &signed(&list(NOW)));
     session.trust.written(Kind::ClusterSet, list, NOW, &facts());
+    session.trust.keep(NOW, &facts());
     session
 }
 
@@ -273,6 +275,7 @@ async fn a_lane_never_swallows_a_name_server() {
     let local = sealane_agent::facts::local(&session, &config(place.path()), &seen);
     let gateway = Gateway::b_g1().pods(&["10.2.0.0/17", "10.2.128.0/17"]);
     session.trust.written(Kind::Advertisement, gateway.seen(NOW), NOW, &local);
+    session.trust.keep(NOW, &local);
     let remotes = session.trust.remotes(NOW, &local);
     assert_eq!(remotes[0].networks.pods, crate::fixture::cidrs(&["10.2.128.0/17"]));
     assert!(session.trust.warnings()[0].contains("OverlapsHost: 10.2.0.0/17"));
@@ -287,6 +290,7 @@ async fn secrets_of_lanes_that_are_gone_are_forgotten_once_no_plan_needs_them() 
     for number in [0xb1, 0xb5, 0xba] {
         let gateway = Gateway { number, generation: number.into(), ..Gateway::b_g1() };
         session.trust.written(Kind::Advertisement, gateway.seen(NOW), NOW, &facts());
+        session.trust.keep(NOW, &facts());
         let remotes = session.trust.remotes(NOW, &facts());
         let fingerprints = session.lend_psks(&remotes);
         assert_eq!(fingerprints.len(), 1);

@@ -1,6 +1,7 @@
 //! A member's life on a broker: its word appears, follows the list, and is taken back.
 
 use sealane_agent::admin::{Fault, Question};
+use sealane_agent::config::Role;
 use sealane_agent::event::Event;
 use sealane_broker::board::{BoardEvent, Kind};
 use sealane_broker::publish;
@@ -26,6 +27,23 @@ async fn joined(place: &std::path::Path, broker: &Broker) -> Host {
 
 fn leave(without_broker: WithoutBroker) -> Question {
     Question::Leave(LeaveRequest { without_broker })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_status_says_that_the_broker_took_our_word_and_when_our_credential_ends() {
+    let broker = Broker::holding(&signed(&list(now()))).await;
+    let place = tempfile::tempdir().unwrap();
+    let host = joined(place.path(), &broker).await;
+    eventually("the agent knows", || async {
+        host.status().await.advertised_unix_seconds.is_some()
+    })
+    .await;
+    let status = host.status().await;
+    let ends = status.broker.unwrap().credential_expires_unix_seconds.unwrap();
+    assert!((3_500..=3_600).contains(&(ends - now().0)), "{ends}");
+    let problem = status.problems.iter().find(|it| it.reason == "BrokerCredentialExpires");
+    assert!(problem.unwrap().next.contains("--cluster me --rekey"), "{problem:?}");
+    host.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -72,6 +90,48 @@ async fn a_member_that_cannot_tell_the_broker_stays_unless_told_otherwise() {
     let status = host.status().await;
     assert_eq!((status.member, status.problems.len()), (None, 0), "nothing is left to complain of");
     host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_became_a_node_withdraws_once_and_may_come_back() {
+    let broker = Broker::holding(&signed(&list(now()))).await;
+    let place = tempfile::tempdir().unwrap();
+    joined(place.path(), &broker).await.stop().await;
+    let address = broker.server.addresses()[0];
+    broker.server.stop().await;
+
+    let mut node = config(place.path());
+    node.role = Role::Node;
+    let host = Host::with(node.clone());
+    let is_pending = || async {
+        host.status()
+            .await
+            .problems
+            .iter()
+            .any(|it| (it.reason.as_str(), it.thing.as_str()) == ("NotWithdrawn", "me.host"))
+    };
+    eventually("the status says what is due", is_pending).await;
+    let wants_no_lane =
+        || async { host.wish.borrow().host.as_ref().is_some_and(|it| it.devices.is_empty()) };
+    eventually("no lane is wanted", wants_no_lane).await;
+    let broker = Broker::on(broker.directory, address).await;
+    let withdrawn = || async { broker.state_of_me().await.as_deref() == Some("withdrawn") };
+    eventually("the withdrawal", withdrawn).await;
+    eventually("nothing is due any more", || async { !is_pending().await }).await;
+    host.stop().await;
+
+    let numbers = std::fs::read(place.path().join("gateway.json")).unwrap();
+    let host = Host::with(node);
+    assert_eq!(host.status().await.roles, [sealane_view::status::Role::Node]);
+    assert!(!host.status().await.problems.iter().any(|it| it.reason == "NotWithdrawn"));
+    host.stop().await;
+    assert_eq!(std::fs::read(place.path().join("gateway.json")).unwrap(), numbers);
+
+    let host = Host::start(place.path());
+    let active = || async { broker.state_of_me().await.as_deref() == Some("active") };
+    eventually("it speaks as a gateway again", active).await;
+    host.stop().await;
+    broker.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,10 +7,13 @@ mod host;
 
 mod admin;
 mod advertise;
+mod clock;
 mod joining;
 mod leaving;
+mod line;
 mod metrics;
 mod pings;
+mod probes;
 mod program;
 mod settings;
 mod trust;

@@ -1,6 +1,7 @@
 //! What is believed of others, and what is told of what is not.
 
-use sealane_agent::trust::{Outcome, Trust, TrustError};
+use sealane_agent::held_file::TrustError;
+use sealane_agent::trust::{Outcome, Trust};
 use sealane_api::names::GatewayId;
 use sealane_api::reason::Reason;
 use sealane_api::time::UnixTime;
@@ -24,13 +25,16 @@ fn lanes(trust: &Trust) -> Vec<String> {
 }
 
 fn write(trust: &mut Trust, object: Sighting) -> Outcome {
-    trust.written(Kind::Advertisement, object, NOW, &facts())
+    let outcome = trust.written(Kind::Advertisement, object, NOW, &facts());
+    trust.keep(NOW, &facts());
+    outcome
 }
 
 fn believe_list(trust: &mut Trust) {
     let outcome =
         trust.written(Kind::ClusterSet, sighting("sealane", &signed(&list(NOW))), NOW, &facts());
     assert!(outcome.changed);
+    trust.keep(NOW, &facts());
 }
 
 fn settled(place: &TempDir) -> Trust {
@@ -113,16 +117,55 @@ fn absence_is_not_a_statement() {
 }
 
 #[test]
-fn gateways_that_were_offered_before_their_list_are_believed_when_it_comes() {
+fn gateways_that_were_offered_before_a_first_list_wait_for_it_and_are_not_called_strangers() {
     let place = tempfile::tempdir().unwrap();
     let mut trust = begin(&place);
-    let early = vec![Gateway::b_g1().seen(NOW), Gateway::c_g1().seen(NOW)];
-    trust.listed(Kind::Advertisement, early, NOW, &facts());
-    let unknown = |name: &str| (name.to_owned(), Reason::UnknownMember);
-    assert_eq!(reasons(&trust), [unknown("b.g1"), unknown("c.g1")]);
+    let stranger = Gateway::of("z.g1", 0x77, "10.9.0.0/16");
+    let early = vec![Gateway::b_g1().seen(NOW), stranger.seen(NOW)];
+    let outcome = trust.listed(Kind::Advertisement, early, NOW, &facts());
+    assert_eq!(outcome, Outcome::default());
+    assert_eq!(write(&mut trust, Gateway::c_g1().seen(NOW)), Outcome::default());
+    assert_eq!(trust.tick(LATER, &facts()), Outcome::default());
+    assert_eq!(reasons(&trust), []);
     believe_list(&mut trust);
     assert_eq!(lanes(&trust), ["b.g1", "c.g1"]);
-    assert_eq!(reasons(&trust), []);
+    assert_eq!(reasons(&trust), [("z.g1".to_owned(), Reason::UnknownMember)]);
+    let late = Gateway::of("y.g1", 0x77, "10.9.0.0/16").seen(NOW);
+    assert_eq!(write(&mut trust, late).refused[0].1.reason, Reason::UnknownMember);
+}
+
+#[test]
+fn a_burst_of_words_is_written_once_and_none_of_them_counts_before() {
+    let place = tempfile::tempdir().unwrap();
+    let mut trust = begin(&place);
+    believe_list(&mut trust);
+    let on_disk = || std::fs::read(place.path().join("held.json")).unwrap();
+    let before = on_disk();
+    for gateway in [Gateway::b_g1(), Gateway::c_g1()] {
+        assert!(trust.written(Kind::Advertisement, gateway.seen(NOW), NOW, &facts()).changed);
+    }
+    assert_eq!(on_disk(), before);
+    assert!(!trust.is_saved());
+    assert_eq!(lanes(&trust), Vec::<String>::new());
+    assert!(trust.keep(NOW, &facts()));
+    assert_eq!(lanes(&trust), ["b.g1", "c.g1"]);
+    assert_eq!(lanes(&begin(&place)), ["b.g1", "c.g1"]);
+    std::fs::remove_file(place.path().join("held.json")).unwrap();
+    assert!(!trust.keep(NOW, &facts()), "nothing new, nothing written");
+    assert!(!place.path().join("held.json").exists());
+}
+
+#[test]
+fn a_list_that_is_not_offered_any_more_is_not_refused_any_more() {
+    let place = tempfile::tempdir().unwrap();
+    let mut trust = settled(&place);
+    let mut old = list(NOW);
+    old.position.version = 1;
+    let old = sighting("sealane", &signed(&old));
+    trust.listed(Kind::ClusterSet, vec![old], NOW, &facts());
+    assert_eq!(reasons(&trust).len(), 1);
+    let outcome = trust.listed(Kind::ClusterSet, Vec::new(), NOW, &facts());
+    assert_eq!((reasons(&trust), outcome), (Vec::new(), Outcome::default()));
 }
 
 #[test]
@@ -133,6 +176,7 @@ fn a_revoked_member_is_cut_and_shown_and_stays_cut_after_a_restart() {
     let without_b = next_list(NOW, |list| drop(list.members.remove(&b)));
     let outcome = trust.written(Kind::ClusterSet, sighting("sealane", &without_b), NOW, &facts());
     assert!(outcome.changed);
+    trust.keep(NOW, &facts());
     assert_eq!(lanes(&trust), ["c.g1"]);
     assert_eq!(reasons(&trust), [("b.g1".to_owned(), Reason::MemberRevoked)]);
     let mut again = begin(&place);
@@ -179,11 +223,13 @@ fn on_a_full_disk_lanes_stay_nothing_new_counts_and_all_is_well_afterwards() {
     assert!(trust.warnings().iter().any(|line| line.starts_with("StateNotSaved: ")));
     assert_eq!(lanes(&trust), ["b.g1"]);
     assert_eq!(trust.remotes(NOW, &facts())[0].sequence, 7, "as the disk has it");
-    assert!(!trust.tick(LATER, &facts()).changed);
+    trust.tick(LATER, &facts());
+    assert!(!trust.keep(LATER, &facts()));
     assert_eq!(lanes(&begin(&place)), ["b.g1"]);
 
     drop(full);
-    assert!(trust.tick(LATER, &facts()).changed, "what waited is news now");
+    trust.tick(LATER, &facts());
+    assert!(trust.keep(LATER, &facts()), "what waited is news now");
     assert!(trust.is_saved());
     assert_eq!(trust.warnings(), Vec::<String>::new());
     assert_eq!(lanes(&trust), ["b.g1", "c.g1"]);
@@ -199,6 +245,8 @@ fn a_full_disk_does_not_keep_a_revoked_member() {
     let b = Gateway::b_g1().id.member;
     let without_b = next_list(NOW, |list| drop(list.members.remove(&b)));
     trust.written(Kind::ClusterSet, sighting("sealane", &without_b), NOW, &facts());
+    trust.keep(NOW, &facts());
+    assert!(!trust.is_saved());
     assert_eq!(lanes(&trust), ["c.g1"]);
 }
 

@@ -12,6 +12,9 @@ use std::collections::{BTreeMap, VecDeque};
 const REMEMBERED: usize = 8_192;
 const PER_SECOND_OF_MEMBER: u32 = 50;
 const PER_SECOND: u32 = 2_000;
+/// A teller passes on the words of many members, and catching up must not take minutes.
+const PER_SECOND_OF_TELLER: u32 = 500;
+const PER_SECOND_OF_TELLERS: u32 = 1_000;
 
 /// Remembered checks and the budget of the current second.
 #[derive(Debug, Default)]
@@ -19,8 +22,15 @@ pub struct Checks {
     known: BTreeMap<[u8; 32], bool>,
     oldest_first: VecDeque<[u8; 32]>,
     second: UnixTime,
-    spent: u32,
-    spent_by: BTreeMap<ClusterId, u32>,
+    offered: Spent,
+    told: Spent,
+}
+
+/// What one kind of payers spent in the current second.
+#[derive(Debug, Default)]
+struct Spent {
+    all: u32,
+    by: BTreeMap<ClusterId, u32>,
 }
 
 /// Whose budget new checks are taken from.
@@ -28,6 +38,8 @@ pub struct Checks {
 pub enum Budget<'a> {
     /// The member that an object's name claims to be of, at this time.
     Of(&'a ClusterId, UnixTime),
+    /// The member of the peer that told an object, whoever it claims to be of, at this time.
+    ToldBy(&'a ClusterId, UnixTime),
     /// Nobody's: the bytes come from this host's own disk.
     OwnDisk,
 }
@@ -74,22 +86,18 @@ impl Checks {
     }
 
     fn spend(&mut self, budget: Budget<'_>) -> Result<(), Rejected> {
-        let Budget::Of(member, now) = budget else { return Ok(()) };
+        let (Budget::Of(_, now) | Budget::ToldBy(_, now)) = budget else { return Ok(()) };
         if now != self.second {
             self.second = now;
-            self.spent = 0;
-            self.spent_by.clear();
+            (self.offered, self.told) = (Spent::default(), Spent::default());
         }
-        let spent_by = self.spent_by.get(member).copied().unwrap_or(0);
-        if spent_by >= PER_SECOND_OF_MEMBER {
-            return Err(Reason::RateLimited.about(format!("new signatures of {member}")));
+        match budget {
+            Budget::Of(member, _) => self.offered.spend(member, PER_SECOND_OF_MEMBER, PER_SECOND),
+            Budget::ToldBy(teller, _) => {
+                self.told.spend(teller, PER_SECOND_OF_TELLER, PER_SECOND_OF_TELLERS)
+            }
+            Budget::OwnDisk => Ok(()),
         }
-        if self.spent >= PER_SECOND {
-            return Err(Reason::RateLimited.about("new signatures of all members"));
-        }
-        self.spent += 1;
-        self.spent_by.insert(member.clone(), spent_by + 1);
-        Ok(())
     }
 
     fn remember(&mut self, inputs: [u8; 32], verifies: bool) {
@@ -100,5 +108,20 @@ impl Checks {
         }
         self.known.insert(inputs, verifies);
         self.oldest_first.push_back(inputs);
+    }
+}
+
+impl Spent {
+    fn spend(&mut self, payer: &ClusterId, most: u32, most_of_all: u32) -> Result<(), Rejected> {
+        let spent = self.by.get(payer).copied().unwrap_or(0);
+        if spent >= most {
+            return Err(Reason::RateLimited.about(format!("new signatures of {payer}")));
+        }
+        if self.all >= most_of_all {
+            return Err(Reason::RateLimited.about("new signatures of all members"));
+        }
+        self.all += 1;
+        self.by.insert(payer.clone(), spent + 1);
+        Ok(())
     }
 }

@@ -164,6 +164,13 @@ impl ClusterSet {
         }
     }
 
+    /// Returns the same list as the first version under one more root link, for another year.
+    #[must_use]
+    pub fn under_next_root(&self, now: UnixTime) -> Self {
+        let link_index = self.position.link_index.saturating_add(1);
+        Self { position: ListPosition { link_index, version: 1 }, ..self.next(now) }
+    }
+
     /// Returns every granted network with the index of its member, sorted for look-ups.
     #[must_use]
     pub fn grants(&self) -> Ownership {

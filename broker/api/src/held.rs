@@ -74,13 +74,19 @@ pub struct HeldGateway {
     pub accepted_at: UnixTime,
     /// Until when bytes of this gateway could be replayed: expiry plus hold.
     pub until: UnixTime,
-    /// The advertisement; none for a tombstone.
+    /// The advertisement or, small enough to be told on, the withdrawal; none after a revocation.
     pub spec: Option<AdvertisementSpec>,
     /// Whether the position is that of a withdrawal.
     pub withdrawn: bool,
 }
 
 impl HeldGateway {
+    /// Says whether the advertisement is believed.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.spec.is_some() && !self.withdrawn
+    }
+
     /// Says whether the advertisement was believed until something else ended it.
     #[must_use]
     pub fn is_gone_by_revocation(&self) -> bool {

@@ -9,6 +9,7 @@ pub mod checks;
 pub mod cidr;
 pub mod clusterset;
 pub mod clusterset_payload;
+pub mod gossip;
 pub mod held;
 pub mod keys;
 pub mod kinds;

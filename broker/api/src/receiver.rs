@@ -2,21 +2,20 @@
 //! clock and writes no disk; the steps that judge are in `verify`.
 
 mod ledger;
+mod lists;
+mod siblings;
 
 use crate::believed::{Believed, Sight};
 use crate::checks::Checks;
 use crate::cidr::Ownership;
 use crate::clusterset::{ClusterSet, ListPosition, OnExpiry, PostQuantum};
-use crate::clusterset_payload::ClusterSetPayload;
-use crate::held::{Held, Position};
+use crate::held::{Held, HeldGateway, Position};
 use crate::keys::VerifyKey;
-use crate::kinds::{AdvertisementSpec, ClusterSetSpec};
-use crate::names::{ClusterSetId, GatewayId};
+use crate::kinds::AdvertisementSpec;
+use crate::names::{ClusterId, ClusterSetId, GatewayId};
 use crate::reason::{Dropped, Reason, Rejected, Warning};
 use crate::remote::{LocalFacts, RemoteGateway};
-use crate::sign;
 use crate::time::UnixTime;
-use crate::verify::clusterset::{self, Against};
 use crate::verify::envelope::{self, Envelope};
 use crate::verify::identity::verified_enrolment;
 use crate::verify::judge::{self, Judged};
@@ -70,7 +69,7 @@ struct Case<'a> {
     now: UnixTime,
     facts: &'a LocalFacts,
     contested: &'a BTreeSet<VerifyKey>,
-    source: Source,
+    source: Source<'a>,
 }
 
 /// One host's belief: the persisted state, and what is derived from it.
@@ -80,6 +79,7 @@ pub struct Receiver {
     grants: Ownership,
     believed: BTreeMap<GatewayId, Believed>,
     in_use: KeysInUse,
+    siblings: BTreeMap<GatewayId, HeldGateway>,
     checks: Checks,
 }
 
@@ -93,6 +93,7 @@ impl Receiver {
             grants: Ownership::default(),
             believed: BTreeMap::new(),
             in_use: KeysInUse::new(),
+            siblings: BTreeMap::new(),
             checks: Checks::default(),
         }
     }
@@ -117,33 +118,6 @@ impl Receiver {
         (receiver, Sweep { dropped, clusterset: problem, ..swept })
     }
 
-    /// Judges a ClusterSet (PROTOCOL.md 4.1). After `Accepted`, offer again what was refused before.
-    pub fn accept_clusterset(
-        &mut self,
-        now: UnixTime,
-        facts: &LocalFacts,
-        spec: &ClusterSetSpec,
-    ) -> Verdict {
-        let list = match self.newer_list(spec) {
-            Ok(Some(list)) => list,
-            Ok(None) => return Verdict::Unchanged,
-            Err(rejected) => return Verdict::Rejected(rejected),
-        };
-        let mut warnings = Vec::new();
-        let shown = sign::clusterset_view(&ClusterSetPayload::of(&list));
-        if spec.view.as_ref().is_some_and(|view| *view != shown) {
-            warnings.push(Warning::ViewMismatch);
-        }
-        let pinned = list.members.get(&facts.own.member).map_or(&[][..], |entry| &entry.keys);
-        if facts.identity.is_some_and(|ours| !pinned.is_empty() && !pinned.contains(&ours)) {
-            warnings.push(Warning::IdentityNotOurs);
-        }
-        self.put_in_force(list, spec);
-        let mut dropped = self.recheck();
-        dropped.extend(self.believe_disk(now, facts));
-        Verdict::Accepted { warnings, dropped }
-    }
-
     /// Judges one Advertisement (PROTOCOL.md 4.2).
     pub fn accept_advertisement(
         &mut self,
@@ -152,7 +126,20 @@ impl Receiver {
         offer: Offer<'_>,
     ) -> Verdict {
         let contested = &BTreeSet::new();
-        self.offered(Case { now, facts, contested, source: Source::Offered }, offer)
+        self.offered(Case { now, facts, contested, source: Source::Broker }, offer)
+    }
+
+    /// Judges one Advertisement that a peer of member `teller` told inside a lane. It is judged like
+    /// any other, but its signature checks cost the teller, not whom it claims to be of.
+    pub fn accept_told(
+        &mut self,
+        now: UnixTime,
+        facts: &LocalFacts,
+        teller: &ClusterId,
+        offer: Offer<'_>,
+    ) -> Verdict {
+        let contested = &BTreeSet::new();
+        self.offered(Case { now, facts, contested, source: Source::Peer(teller) }, offer)
     }
 
     /// Judges a whole list at once (first list, relist), so that two identities under one join key
@@ -164,7 +151,7 @@ impl Receiver {
         offers: &[Offer<'_>],
     ) -> Vec<Verdict> {
         let contested = self.contested(now, facts, offers);
-        let case = Case { now, facts, contested: &contested, source: Source::Offered };
+        let case = Case { now, facts, contested: &contested, source: Source::Broker };
         offers.iter().map(|offer| self.offered(case, *offer)).collect()
     }
 
@@ -193,19 +180,6 @@ impl Receiver {
         &self.held
     }
 
-    fn newer_list(&self, spec: &ClusterSetSpec) -> Result<Option<ClusterSet>, Rejected> {
-        let position = self.list.as_ref().map(|list| list.position);
-        let against = Against {
-            anchor: &self.held.anchor,
-            minimum: self.held.minimum,
-            held: self.held.clusterset.as_ref().zip(position),
-        };
-        match clusterset::judge(against, spec)? {
-            clusterset::Judged::Newer(list) => Ok(Some(list)),
-            clusterset::Judged::Unchanged => Ok(None),
-        }
-    }
-
     fn seen(&self, id: &GatewayId, facts: &LocalFacts) -> Option<RemoteGateway> {
         let list = self.list.as_ref()?;
         let grant = &list.members.get(&id.member)?.cidrs;
@@ -223,7 +197,11 @@ impl Receiver {
         match judged {
             Err(rejected) => Verdict::Rejected(rejected),
             Ok((_, Judged::Unchanged)) => Verdict::Unchanged,
-            Ok((_, Judged::Own(position))) => Verdict::Own(position),
+            Ok((id, Judged::Own(own))) => {
+                let position = own.position;
+                self.remember_own(id, HeldGateway { spec: Some(offer.spec.clone()), ..*own });
+                Verdict::Own(position)
+            }
             Ok((id, Judged::Newer(sound))) => {
                 let dropped = self.believe(case.now, &id, *sound, offer.spec);
                 let warnings =
@@ -252,7 +230,7 @@ impl Receiver {
         let Some(list) = &self.list else { return BTreeSet::new() };
         let none = BTreeSet::new();
         let held = &self.held;
-        let context = Context { now, list, held, facts, contested: &none, source: Source::Offered };
+        let context = Context { now, list, held, facts, contested: &none, source: Source::Broker };
         let mut identities: BTreeMap<VerifyKey, BTreeSet<[u8; 32]>> = BTreeMap::new();
         for offer in offers {
             let Ok(envelope) = envelope::open(offer.name, offer.spec) else { continue };

@@ -5,7 +5,7 @@ use crate::advertisement::{self, AdvertisementPayload, Candidate, Networks, Stat
 use crate::certificate::{self, EnrolmentPayload, GatewayCertPayload, Revocation, Role};
 use crate::cidr::Cidr;
 use crate::clusterset::ClusterSet;
-use crate::clusterset_payload::ClusterSetPayload;
+use crate::clusterset_payload::{ClusterSetPayload, RootLinkPayload};
 use crate::keys::{PairSecret, SigningSeed, TunnelSeed, VerifyKey};
 use crate::kinds::{AdvertisementSpec, AdvertisementView, ClusterSetSpec, ClusterSetView, Genesis};
 use crate::names::{ClusterId, ClusterSetId, GatewayId};
@@ -33,6 +33,34 @@ pub fn clusterset(
         links,
         view: Some(clusterset_view(&payload)),
     }
+}
+
+/// Keys that a root link appoints.
+#[derive(Clone, Copy, Debug)]
+pub struct Appointed {
+    /// The next root key.
+    pub root: VerifyKey,
+    /// The next recovery key.
+    pub recovery: VerifyKey,
+}
+
+/// Appoints the next root and recovery keys, signed by the recovery key in force. The first link has
+/// index 1.
+#[must_use]
+pub fn root_link(
+    recovery: &SigningSeed,
+    id: &ClusterSetId,
+    index: u64,
+    appointed: Appointed,
+) -> Signed {
+    let payload = RootLinkPayload {
+        v: 1,
+        clusterset: id.to_string(),
+        index,
+        root: *appointed.root.as_bytes(),
+        recovery: *appointed.recovery.as_bytes(),
+    };
+    Signed::seal(recovery, Statement::RootLink, &json(&payload))
 }
 
 /// Signs a member's identity key with the join key of its token.

@@ -18,11 +18,13 @@ use crate::remote::LocalFacts;
 use crate::time::UnixTime;
 use std::collections::BTreeSet;
 
-/// Whether an object is offered by others or comes from this host's own disk.
+/// Where an object comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// Offered: expiry and rates count.
-    Offered,
+pub enum Source<'a> {
+    /// A broker: expiry and rates count.
+    Broker,
+    /// A peer, of this member, told it inside a lane: as from a broker, but the teller pays.
+    Peer(&'a ClusterId),
     /// Accepted and persisted before: expiry is judged by hold, elsewhere.
     Disk,
 }
@@ -41,21 +43,31 @@ pub struct Context<'a> {
     /// Join keys under which one batch offers two identities while none is held.
     pub contested: &'a BTreeSet<VerifyKey>,
     /// Where the object comes from.
-    pub source: Source,
+    pub source: Source<'a>,
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
     /// Says whether an object is of this host's own member, whose enrolment is no news here.
     #[must_use]
     pub fn is_own(&self, member: &ClusterId) -> bool {
         *member == self.facts.own.member
     }
 
+    /// Says whether others offer the object: expiry, order and room count.
+    #[must_use]
+    pub fn is_offered(&self) -> bool {
+        self.source != Source::Disk
+    }
+
     /// Returns whose budget pays for new signature checks of an object that claims to be of `member`.
     #[must_use]
-    pub fn budget<'b>(&self, member: &'b ClusterId) -> Budget<'b> {
+    pub fn budget<'b>(&self, member: &'b ClusterId) -> Budget<'b>
+    where
+        'a: 'b,
+    {
         match self.source {
-            Source::Offered => Budget::Of(member, self.now),
+            Source::Broker => Budget::Of(member, self.now),
+            Source::Peer(teller) => Budget::ToldBy(teller, self.now),
             Source::Disk => Budget::OwnDisk,
         }
     }

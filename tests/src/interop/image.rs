@@ -132,7 +132,9 @@ fn numbers(version: &str) -> Vec<u32> {
 }
 
 fn absent(what: &str, package: &str) -> LabError {
-    let cause = format!("not there; tests/scripts/setup.sh brings it (package {package})");
+    let cause = format!(
+        "not there; tests/scripts/setup.sh brings it (package {package}); SEALANE_OFFLINE=1 skips what needs it"
+    );
     LabError::Step { step: what.to_owned(), cause: io::Error::other(cause) }
 }
 

@@ -16,7 +16,8 @@ static PAIRS: [Mutex<Option<Pair>>; 3] = [Mutex::new(None), Mutex::new(None), Mu
 /// with it and shows what it was, and the next case gets another.
 pub(crate) fn on(partner: Partner, case: fn(&Pair)) {
     let mut slot = PAIRS[partner as usize].lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(pair) = slot.take().or_else(|| Pair::with(partner).unwrap()) else { return };
+    let build = || Pair::with(partner).unwrap_or_else(|fault| panic!("{fault}"));
+    let Some(pair) = slot.take().or_else(build) else { return };
     pair.renew().unwrap();
     case(&pair);
     *slot = Some(pair);

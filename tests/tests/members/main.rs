@@ -15,5 +15,6 @@ mod stage;
 mod traffic;
 mod faults;
 mod leave;
+mod arrival;
 mod foreign_hand;
 mod injection;

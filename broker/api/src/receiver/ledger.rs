@@ -15,11 +15,14 @@ use crate::verify::identity::Identity;
 use crate::verify::judge::{Judged, Sound};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Largest withdrawal that is kept; an honest one has half of it. Unit: bytes of JSON.
+const MAX_LAST_WORD_BYTES: usize = 4 * 1024;
+
 impl Receiver {
     /// Drops what is past hold. Call it now and then, and persist when it dropped something.
     pub fn expire(&mut self, now: UnixTime) -> Sweep {
         let is_past = |held: &HeldGateway| now > held.until;
-        let mut live = self.held.gateways.values().filter(|held| held.spec.is_some()).peekable();
+        let mut live = self.held.gateways.values().filter(|held| held.is_live()).peekable();
         if live.peek().is_some() && live.all(is_past) {
             return Sweep { clock_suspect: true, ..Sweep::default() };
         }
@@ -69,7 +72,7 @@ impl Receiver {
             digest: sound.digest,
             accepted_at: now,
             until,
-            spec: (!withdrawn).then(|| spec.clone()),
+            spec: if withdrawn { last_word(spec) } else { Some(spec.clone()) },
             withdrawn,
         };
         self.held.gateways.insert(id.clone(), held);
@@ -114,7 +117,7 @@ impl Receiver {
             .held
             .gateways
             .iter()
-            .filter(|(id, _)| !self.believed.contains_key(*id))
+            .filter(|(id, held)| held.is_live() && !self.believed.contains_key(*id))
             .filter_map(|(id, held)| Some((id.clone(), held.spec.clone()?)))
             .collect();
         let case = Case { now, facts, contested: &BTreeSet::new(), source: Source::Disk };
@@ -200,4 +203,11 @@ impl Receiver {
         self.believed.remove(id);
         self.in_use.retain(|_, owner| owner != id);
     }
+}
+
+/// Returns a withdrawal as it is kept to be told on: no gateway fills the disk with what it was.
+fn last_word(spec: &AdvertisementSpec) -> Option<AdvertisementSpec> {
+    let bare = AdvertisementSpec { view: None, ..spec.clone() };
+    let size = serde_json::to_vec(&bare).map_or(usize::MAX, |json| json.len());
+    (size <= MAX_LAST_WORD_BYTES).then_some(bare)
 }

@@ -1,8 +1,8 @@
 //! PROTOCOL.md 4.2, step 5: is the gateway's key certified by that identity?
 
+use super::Context;
 use super::envelope::Envelope;
 use super::identity::Identity;
-use super::{Context, Source};
 use crate::certificate::{self, GatewayCertPayload, Role};
 use crate::checks::Checks;
 use crate::keys::VerifyKey;
@@ -57,7 +57,7 @@ pub fn certified(
 /// Says whether these bytes were never believed: only then does expiry count, else hold does.
 pub(super) fn is_new(context: &Context<'_>, envelope: &Envelope) -> bool {
     let held = context.held.gateways.get(&envelope.id);
-    context.source == Source::Offered
+    context.is_offered()
         && held.is_none_or(|held| {
             held.is_gone_by_revocation() || held.digest != envelope.signed.digest()
         })

@@ -1,7 +1,7 @@
 //! PROTOCOL.md 4.2, steps 3 and 4: is this a member, and which of its identity keys speaks?
 
+use super::Context;
 use super::envelope::Envelope;
-use super::{Context, Source};
 use crate::certificate::{self, EnrolmentPayload};
 use crate::checks::Checks;
 use crate::clusterset::{JoinKey, MemberEntry, OnExpiry};
@@ -57,7 +57,7 @@ pub fn identity(
     };
     let is_too_late = context.list.is_expired(context.now)
         && (context.list.on_expiry == OnExpiry::Drop || !context.held.believed.contains(member));
-    if context.source == Source::Offered && is_too_late && !context.is_own(member) {
+    if context.is_offered() && is_too_late && !context.is_own(member) {
         return Err(Reason::ClusterSetExpired.into());
     }
     Ok(identity)

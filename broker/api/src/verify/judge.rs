@@ -1,18 +1,19 @@
 //! All steps of PROTOCOL.md 4.2 in their order, ended by step 10: is there room for one more gateway?
 
+use super::Context;
 use super::advertisement::{Order, authentic, granted, networks, order};
 use super::certificate::{Certified, certified};
 use super::envelope::Envelope;
 use super::identity::{entry, identity};
 use super::tunnels::{KeysInUse, tunnels, unused};
-use super::{Context, Source};
 use crate::advertisement::{AdvertisementPayload, State};
 use crate::believed::Believed;
 use crate::certificate::Revocation;
 use crate::checks::Checks;
-use crate::held::{Held, Position};
+use crate::held::{Held, HeldGateway, Position};
 use crate::names::GatewayId;
 use crate::reason::{Reason, Rejected};
+use crate::time::HOLD_SECONDS;
 
 const MAX_TOMBSTONES: usize = 256;
 const MAX_REVOKED_NAMES: usize = 256;
@@ -24,8 +25,8 @@ pub enum Judged {
     Newer(Box<Sound>),
     /// It is the one held.
     Unchanged,
-    /// It is sound and of this host's own member.
-    Own(Position),
+    /// It is sound and of this host's own member: where it stands, its spec left out.
+    Own(Box<HeldGateway>),
 }
 
 /// A sound advertisement, ready to be believed.
@@ -59,11 +60,16 @@ pub fn judge(
         generation: certified.cert.generation,
         sequence: payload.sequence,
     };
-    if context.is_own(&id.member) {
-        return own(context, id, &certified).map(|()| Judged::Own(position));
-    }
     let digest = envelope.signed.digest();
-    let is_offered = context.source == Source::Offered;
+    let expires = payload.expires.min(certified.cert.expires);
+    if context.is_own(&id.member) {
+        own(context, id, &certified)?;
+        let (accepted_at, until) = (context.now, expires.plus_seconds(HOLD_SECONDS));
+        let withdrawn = payload.state == State::Withdrawn;
+        let own = HeldGateway { position, digest, accepted_at, until, spec: None, withdrawn };
+        return Ok(Judged::Own(Box::new(own)));
+    }
+    let is_offered = context.is_offered();
     let held = context.held.gateways.get(id);
     if is_offered && order(entry, held, position, digest)? == Order::Same {
         return Ok(Judged::Unchanged);
@@ -87,7 +93,7 @@ pub fn judge(
         networks,
         probe4: payload.probe4,
         tunnels,
-        expires: payload.expires.min(certified.cert.expires),
+        expires,
         agent: payload.agent.clone(),
         view: crate::sign::advertisement_view(&payload),
     };
@@ -115,7 +121,7 @@ fn room(
 ) -> Result<(), Rejected> {
     let others =
         context.held.gateways.iter().filter(|(other, _)| other.member == id.member && *other != id);
-    let (live, gone): (Vec<_>, Vec<_>) = others.partition(|(_, held)| held.spec.is_some());
+    let (live, gone): (Vec<_>, Vec<_>) = others.partition(|(_, held)| held.is_live());
     let is_full = if payload.state == State::Withdrawn {
         gone.len() >= MAX_TOMBSTONES
     } else {

@@ -60,23 +60,46 @@ fn the_protocol_says_when_each_reason_is_given() {
     }
 }
 
-#[test]
-fn every_test_that_the_list_of_hostile_inputs_names_is_there() {
-    let trust = room().join("tests/trust");
-    let (sources, list) =
-        (sources(&trust), fs::read_to_string(room().join("tests/README.md")).unwrap());
-    let (mut file, mut named) = (PathBuf::new(), 0);
+/// Tests that the list of hostile inputs names, by file.
+fn listed() -> BTreeMap<PathBuf, BTreeSet<String>> {
+    let list = fs::read_to_string(room().join("tests/README.md")).unwrap();
+    let mut listed: BTreeMap<PathBuf, BTreeSet<String>> = BTreeMap::new();
+    let mut file = PathBuf::new();
     for row in list.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| what")) {
         let last = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
         for name in last.split(", ").map(|name| name.trim_matches('`')) {
             if name.ends_with(".rs") {
-                file = trust.join(name);
-                continue;
+                file = room().join("tests/trust").join(name);
+            } else {
+                listed.entry(file.clone()).or_default().insert(name.to_owned());
             }
-            let test = format!("#[test]\nfn {name}() {{");
-            assert!(sources[&file].contains(&test), "{} has no test {name}", file.display());
-            named += 1;
         }
     }
-    assert!(named > 50, "only {named} tests were read from the list");
+    listed
+}
+
+#[test]
+fn the_list_of_hostile_inputs_names_every_test_of_its_files_and_no_other() {
+    let sources = sources(&room().join("tests/trust"));
+    let listed = listed();
+    for (file, named) in &listed {
+        let tests = sources[file].split("#[test]\nfn ").skip(1);
+        let tests: BTreeSet<String> =
+            tests.filter_map(|test| Some(test.split_once('(')?.0.to_owned())).collect();
+        assert_eq!(&tests, named, "{}", file.display());
+    }
+    let named: usize = listed.values().map(BTreeSet::len).sum();
+    assert!(named > 100, "only {named} tests were read from the list");
+}
+
+#[test]
+fn every_reason_is_what_some_test_expects() {
+    let tests: String = listed().keys().map(|file| fs::read_to_string(file).unwrap()).collect();
+    for reason in Reason::ALL {
+        let expected = format!("Reason::{}", reason.as_str());
+        let is_expected = tests.match_indices(&expected).any(|(at, _)| {
+            !tests[at + expected.len()..].starts_with(|next: char| next.is_alphanumeric())
+        });
+        assert!(is_expected, "no test expects {expected}");
+    }
 }

@@ -103,7 +103,7 @@ pub(crate) fn facts() -> LocalFacts {
 }
 
 /// An Advertisement in the making: edit the JSON, then sign it.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Ad {
     pub(crate) name: String,
     pub(crate) identity: u8,

@@ -1,16 +1,20 @@
 //! Hostile inputs, laws and known answers of the trust protocol, as sentences about `sealane-api`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod agreement;
 mod definitions;
 mod documents;
 mod enrolment;
 mod fixture;
+mod gossip;
 mod known_answers;
 mod laws;
 mod lists;
 mod names;
 mod networks;
 mod positions;
+mod rhythm;
+mod rotation;
 mod shapes;
 mod signatures;
 mod time;

@@ -1,0 +1,156 @@
+//! Owns what peers tell this host and it tells them, between loop and lanes: what is told now, whom to
+//! ask, and how asking went. Believes nothing; bytes and timing are `sealane-api`'s.
+
+pub mod desk;
+pub mod wire;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sealane_api::clusterset::ListPosition;
+use sealane_api::gossip::rhythm::{Ended, Rhythm};
+use sealane_api::gossip::standing::{self, ListStanding};
+use sealane_api::gossip::telling::Telling;
+use sealane_api::kinds::{AdvertisementSpec, ClusterSetSpec};
+use sealane_probe::datagram::Digest;
+
+/// What is told is looked at again after this, for words that expired.
+const LOOK: Duration = Duration::from_secs(10);
+/// Words that only the moment refused are asked for again after this.
+const SOON: Duration = Duration::from_secs(1);
+
+/// Something that a peer told.
+#[derive(Debug)]
+pub struct Told {
+    /// Its address inside the lane or leg.
+    pub from: IpAddr,
+    /// A ClusterSet.
+    pub list: Option<Box<ClusterSetSpec>>,
+    /// Words of gateways, in the order told.
+    pub words: Vec<AdvertisementSpec>,
+    /// How asking ended; `None` while more is to come.
+    pub ended: Option<Ended>,
+}
+
+/// How what one peer told was taken, the best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Reception {
+    /// Nothing was wrong with it.
+    #[default]
+    Sound,
+    /// Some of it was refused for the moment.
+    TooMuch,
+    /// Some of it nobody will ever believe.
+    Hostile,
+}
+
+/// Telling and asking.
+pub struct Gossip {
+    origin: Instant,
+    telling: Arc<Telling>,
+    rhythm: Rhythm<IpAddr>,
+    receptions: BTreeMap<IpAddr, Reception>,
+    looked: Option<Instant>,
+    is_stale: bool,
+    /// The own word that is told, by its signature.
+    said: Option<String>,
+}
+
+impl Default for Gossip {
+    fn default() -> Self {
+        Self {
+            origin: Instant::now(),
+            telling: Arc::default(),
+            rhythm: Rhythm::default(),
+            receptions: BTreeMap::new(),
+            looked: None,
+            is_stale: true,
+            said: None,
+        }
+    }
+}
+
+impl Gossip {
+    /// Has what is told looked at again: something else is believed now.
+    pub fn mark_stale(&mut self) {
+        self.is_stale = true;
+    }
+
+    /// Takes the own word as it was said last; it is to be told if it is another than before.
+    pub fn says(&mut self, word: Option<&AdvertisementSpec>) {
+        let signature = word.map(|spec| &spec.signed.signature);
+        if self.said.as_ref() != signature {
+            self.said = signature.cloned();
+            self.is_stale = true;
+        }
+    }
+
+    /// Says whether what is told is to be looked at again.
+    pub fn is_due(&self) -> bool {
+        self.is_stale || self.looked.is_none_or(|at| at.elapsed() >= LOOK)
+    }
+
+    /// Returns what is told.
+    pub fn telling(&self) -> &Arc<Telling> {
+        &self.telling
+    }
+
+    /// Takes what is told from now on; says whether it is anything else.
+    pub fn tell(&mut self, telling: Telling) -> bool {
+        (self.looked, self.is_stale) = (Some(Instant::now()), false);
+        let is_news = telling.digest() != self.telling.digest();
+        self.telling = Arc::new(telling);
+        is_news
+    }
+
+    /// Takes what probes brought, and who is a peer at all.
+    pub fn hear(&mut self, heard: Vec<(IpAddr, Digest)>, peers: &BTreeSet<IpAddr>) {
+        for (peer, digest) in heard {
+            self.rhythm.heard(peer, from_probe(digest));
+        }
+        self.rhythm.retain(peers);
+        self.receptions.retain(|peer, _| peers.contains(peer));
+    }
+
+    /// Returns whom to ask now.
+    pub fn due(&mut self) -> Vec<IpAddr> {
+        self.rhythm.due(self.origin.elapsed(), self.telling.digest())
+    }
+
+    /// Notes how a part of what a peer told was taken, and that asking it ended, if it did.
+    pub fn took(&mut self, peer: IpAddr, reception: Reception, ended: Option<Ended>) {
+        let worst = self.receptions.entry(peer).or_default();
+        *worst = reception.max(*worst);
+        let Some(ended) = ended else { return };
+        let ended = match (self.receptions.remove(&peer).unwrap_or_default(), ended) {
+            (Reception::Hostile, _) => Ended::Failed,
+            (Reception::TooMuch, Ended::Answered) => Ended::Later(SOON),
+            (_, ended) => ended,
+        };
+        self.rhythm.ended(peer, self.origin.elapsed(), ended);
+    }
+
+    /// Returns when there is somebody to ask, if nothing else happens.
+    pub fn next_wake(&self) -> Option<Instant> {
+        self.rhythm.next_wake(self.telling.digest()).map(|at| self.origin + at)
+    }
+
+    /// Returns what probes say of this host.
+    pub fn digest(&self) -> Digest {
+        let standing::Digest { list, words } = self.telling.digest();
+        Digest {
+            link_index: list.position.link_index,
+            version: list.position.version,
+            hash: list.hash,
+            positions: words,
+        }
+    }
+}
+
+fn from_probe(digest: Digest) -> standing::Digest {
+    let position = ListPosition { link_index: digest.link_index, version: digest.version };
+    let list = ListStanding { position, hash: digest.hash };
+    standing::Digest { list, words: digest.positions }
+}

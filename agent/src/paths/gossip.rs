@@ -1,0 +1,75 @@
+//! Owns what gossip needs of paths: who is a peer and by which way, what their probes said, and having
+//! our own probes say something else. Does not own what is told.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use sealane_api::names::ClusterId;
+use sealane_probe::datagram::{Datagram, Digest, HEADER_BYTES, Kind};
+
+use super::Paths;
+use crate::gossip::desk::Desk;
+use crate::probe_io::Way;
+
+impl Paths {
+    /// Returns what probes said since this was last asked, by who sent them.
+    pub fn take_heard(&mut self) -> Vec<(IpAddr, Digest)> {
+        std::mem::take(&mut self.heard)
+    }
+
+    /// Returns the addresses of peers and of agents on our legs.
+    pub fn peers(&self) -> BTreeSet<IpAddr> {
+        self.known.clone()
+    }
+
+    /// Returns the place where peers ask.
+    pub fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    /// Returns the way to a peer or an agent on our legs.
+    pub fn way_to(&self, peer: IpAddr) -> Option<Way> {
+        let lane = self.lanes.values().find(|lane| lane.target.destination == peer);
+        let leg = self.legs.values().find(|leg| leg.target.destination == peer);
+        let way = lane.map(|it| &it.way).or(leg.map(|it| &it.way));
+        way.cloned().or_else(|| self.way_on_leg().filter(|_| self.known.contains(&peer)))
+    }
+
+    /// Returns the member that a peer is of; agents on our legs are of our `own`.
+    pub fn member_behind(&self, peer: IpAddr, own: &ClusterId) -> Option<ClusterId> {
+        let lane = self.lanes.values().find(|lane| lane.target.destination == peer);
+        match lane {
+            Some(lane) => ClusterId::parse(&lane.target.gateway.member.0).ok(),
+            None => self.known.contains(&peer).then(|| own.clone()),
+        }
+    }
+
+    /// Has every probe say `digest` from now on, and says it to all at once.
+    pub fn announce(&mut self, digest: Digest) {
+        self.digest = Some(digest);
+        let request = Datagram {
+            kind: Kind::Request,
+            size: HEADER_BYTES,
+            sequence: 0,
+            // Nobody waits for the answer, and no path takes it for one of its own.
+            nonce: rand::random(),
+            sent: self.now(),
+            digest: Some(digest),
+        };
+        let lanes = self.lanes.values().map(|lane| (&lane.way, lane.target.destination));
+        let legs = self.legs.values().map(|leg| (&leg.way, leg.target.destination));
+        let bytes = request.encode();
+        lanes.chain(legs).for_each(|(way, to)| self.send(way, to, &bytes));
+    }
+
+    /// Has probes say nothing of a clusterset any more.
+    pub fn fall_silent(&mut self) {
+        self.digest = None;
+        self.heard.clear();
+        self.desk.show(std::sync::Arc::default());
+    }
+
+    pub(super) fn hear(&mut self, from: IpAddr, digest: Option<Digest>) {
+        self.heard.extend(digest.map(|digest| (from, digest)));
+    }
+}

@@ -1,0 +1,88 @@
+//! Owns the loop's dealings with belief: what the broker tells is judged, kept once a turn, and judged
+//! again when this host or its clock changed. Judges nothing itself.
+
+use sealane_broker::board::{BoardEvent, Kind};
+
+use crate::facts;
+use crate::report;
+use crate::run::Agent;
+use crate::trust::Outcome;
+
+impl Agent {
+    /// Takes what the broker tells.
+    pub(super) fn take_board(&mut self, event: BoardEvent) {
+        let now = self.now();
+        let Some(session) = &mut self.session else { return };
+        session.line.note(&event, now.0);
+        let Some(seen) = &self.seen else {
+            // Nothing is judged before the host is known; it is kept until then.
+            return self.early.keep(event);
+        };
+        let facts = facts::local(session, &self.config, seen);
+        let own = session.own.to_string();
+        let outcome = match event {
+            BoardEvent::Listed(kind, objects) => {
+                if kind == Kind::Advertisement {
+                    session.line.say_again();
+                }
+                session.trust.listed(kind, objects, now, &facts)
+            }
+            BoardEvent::Written(kind, object) => {
+                if object.name == own {
+                    session.line.say_again();
+                }
+                session.trust.written(kind, object, now, &facts)
+            }
+            BoardEvent::Gone(kind, name) => {
+                session.trust.gone(kind, &name);
+                if name == own {
+                    session.line.say_again();
+                }
+                Outcome::default()
+            }
+            BoardEvent::Reachable(_) | BoardEvent::Unreachable { .. } => Outcome::default(),
+        };
+        self.note(outcome);
+    }
+
+    /// Judges again what was refused for what this host or its clock said.
+    pub(super) fn reconsider(&mut self) {
+        let now = self.now();
+        if let (Some(session), Some(seen)) = (&mut self.session, &self.seen) {
+            let facts = facts::local(session, &self.config, seen);
+            let outcome = session.trust.reconsider(now, &facts);
+            self.note(outcome);
+        }
+    }
+
+    /// Notes what a round of offers led to; it counts once it is kept.
+    pub(super) fn note(&mut self, outcome: Outcome) {
+        for (kind, rejected) in outcome.refused {
+            self.metrics.count_rejection(report::kind_name(kind), rejected.reason.as_str());
+        }
+        self.stale |= outcome.changed;
+        let Some(session) = &mut self.session else { return };
+        if let Some(own) = outcome.own
+            && let Some(author) = &mut session.author
+        {
+            author.met(&own);
+        }
+    }
+
+    /// Has the disk hold what this turn of the loop brought, before anything is done about it.
+    pub(super) fn keep_belief(&mut self) {
+        let now = self.now();
+        let (Some(session), Some(seen)) = (&mut self.session, &self.seen) else { return };
+        if !session.trust.is_due() {
+            return;
+        }
+        let facts = facts::local(session, &self.config, seen);
+        let is_kept = session.trust.keep(now, &facts);
+        self.stale |= is_kept;
+        self.gossip.mark_stale();
+        // A leave has its own line to the brokers that it began with.
+        if is_kept && self.departure.is_none() {
+            session.follow_listed_brokers();
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Owns the loop's dealings with gossip: what this host tells is shown once it is kept, peers that know
+//! other things are asked, and what they tell is judged like what a broker shows.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use sealane_api::gossip::frame::Frame;
+use sealane_api::gossip::telling::Telling;
+
+use crate::departure::Departure;
+use crate::facts;
+use crate::gossip::{Told, wire};
+use crate::run::Agent;
+use crate::trust::told::Hearsay;
+
+impl Agent {
+    /// Takes a turn: shows what is told now, and asks who is due.
+    pub(super) fn gossip(&mut self) {
+        let peers: BTreeSet<IpAddr> = self.paths.peers();
+        self.gossip.hear(self.paths.take_heard(), &peers);
+        self.refresh_telling();
+        if self.session.is_none() {
+            return;
+        }
+        for peer in self.gossip.due() {
+            self.ask_peer(peer);
+        }
+    }
+
+    /// Takes what a peer told.
+    pub(super) fn take_told(&mut self, told: Told) {
+        let now = self.now();
+        let (Some(session), Some(seen)) = (&mut self.session, &self.seen) else { return };
+        let own = session.own.member.clone();
+        let Some(teller) = self.paths.member_behind(told.from, &own) else { return };
+        let facts = facts::local(session, &self.config, seen);
+        let hearsay = Hearsay { teller: &teller, list: told.list.as_deref(), words: &told.words };
+        let (outcome, reception) = session.trust.told(&hearsay, now, &facts);
+        if outcome.changed {
+            let (lists, words) = (u8::from(told.list.is_some()), told.words.len());
+            tracing::info!(peer = %teller, lists, words, "heard from a peer");
+        }
+        self.gossip.took(told.from, reception, told.ended);
+        self.note(outcome);
+    }
+
+    fn refresh_telling(&mut self) {
+        let now = self.now();
+        let (Some(session), Some(seen)) = (&mut self.session, &self.seen) else { return };
+        // A last word that no broker took may yet be taken back.
+        let may_speak = self.departure.as_ref().is_none_or(Departure::has_spoken);
+        let word = session.author.as_ref().and_then(|author| author.spoken()).filter(|_| may_speak);
+        self.gossip.says(word);
+        // What is not on disk is not told either.
+        if !self.gossip.is_due() || !session.trust.is_saved() {
+            return;
+        }
+        let word = word.cloned();
+        if let Some(word) = word {
+            let facts = facts::local(session, &self.config, seen);
+            session.trust.tell_own(&word, now, &facts);
+        }
+        let telling = Telling::of(session.trust.receiver(), now, self.gossip.telling());
+        let is_news = self.gossip.tell(telling);
+        self.paths.desk().show(Arc::clone(self.gossip.telling()));
+        if is_news {
+            self.paths.announce(self.gossip.digest());
+        }
+    }
+
+    fn ask_peer(&mut self, peer: IpAddr) {
+        let Some(session) = &mut self.session else { return };
+        let way = self.paths.way_to(peer);
+        let teller = self.paths.member_behind(peer, &session.own.member);
+        let (Some(way), Some(teller)) = (way, teller) else {
+            let ended = sealane_api::gossip::rhythm::Ended::Failed;
+            return self.gossip.took(peer, crate::gossip::Reception::Sound, Some(ended));
+        };
+        session.trust.forget_told(&teller);
+        let question = Frame::Ask(self.gossip.telling().standing().clone()).encode();
+        tokio::spawn(wire::ask(way, peer, question, self.events.clone()));
+    }
+}

@@ -1,0 +1,111 @@
+//! Owns what peers told: offered to the receiver at their expense, and what is refused of it remembered
+//! under who told it, in measure.
+
+use sealane_api::kinds::{AdvertisementSpec, ClusterSetSpec};
+use sealane_api::names::ClusterId;
+use sealane_api::reason::{Rejected, Retry};
+use sealane_api::receiver::{Offer, Verdict};
+use sealane_api::remote::LocalFacts;
+use sealane_api::time::UnixTime;
+use sealane_broker::board::{CLUSTER_SET_NAME, Kind};
+
+use super::{Outcome, Round, Trust, note_own};
+use crate::gossip::Reception;
+use crate::refusals::Key;
+
+/// Refusals that are remembered of one teller.
+const MOST_OF_ONE: usize = 16;
+
+/// What one peer told.
+#[derive(Debug, Clone, Copy)]
+pub struct Hearsay<'a> {
+    /// The member that the peer is of.
+    pub teller: &'a ClusterId,
+    /// A ClusterSet.
+    pub list: Option<&'a ClusterSetSpec>,
+    /// Words of gateways.
+    pub words: &'a [AdvertisementSpec],
+}
+
+impl Trust {
+    /// Judges what a peer told. What is accepted counts as if a broker had shown it.
+    pub fn told(
+        &mut self,
+        hearsay: &Hearsay<'_>,
+        now: UnixTime,
+        facts: &LocalFacts,
+    ) -> (Outcome, Reception) {
+        let mut round = Round::at(now, facts);
+        let mut reception = Reception::default();
+        if let Some(spec) = hearsay.list {
+            let is_first = self.receiver.clusterset().is_none();
+            let verdict = self.receiver.accept_clusterset(now, facts, spec);
+            let name = CLUSTER_SET_NAME.to_owned();
+            let took = self.hear((Kind::ClusterSet, name), hearsay.teller, verdict, &mut round);
+            reception = reception.max(took);
+            if is_first {
+                self.offer_all(&mut round);
+            }
+        }
+        for spec in hearsay.words {
+            let name = format!("{}.{}", spec.member, spec.gateway);
+            let offer = Offer { name: &name, spec };
+            let verdict = self.receiver.accept_told(now, facts, hearsay.teller, offer);
+            note_own(offer, &verdict, &mut round);
+            let took = self.hear((Kind::Advertisement, name), hearsay.teller, verdict, &mut round);
+            reception = reception.max(took);
+        }
+        (self.settle(round), reception)
+    }
+
+    /// Has the own word told on like those of others.
+    pub fn tell_own(&mut self, spec: &AdvertisementSpec, now: UnixTime, facts: &LocalFacts) {
+        let name = format!("{}.{}", spec.member, spec.gateway);
+        // Before a list names this member nobody would believe it, and afterwards it is said again.
+        let offer = Offer { name: &name, spec };
+        let _ = self.receiver.accept_advertisement(now, facts, offer);
+    }
+
+    /// Forgets what was refused of a teller: it is asked anew.
+    pub fn forget_told(&mut self, teller: &ClusterId) {
+        for key in self.told_by.remove(teller).into_iter().flatten() {
+            self.refusals.remove(&key);
+        }
+    }
+
+    fn hear(
+        &mut self,
+        key: Key,
+        teller: &ClusterId,
+        verdict: Verdict,
+        round: &mut Round<'_>,
+    ) -> Reception {
+        let Verdict::Rejected(rejected) = verdict else {
+            self.note(key, String::new(), verdict, round);
+            return Reception::Sound;
+        };
+        let reception = match (key.0, rejected.reason.retry()) {
+            (_, Retry::Soon) => Reception::TooMuch,
+            (Kind::Advertisement, Retry::AfterChange) => Reception::Sound,
+            (Kind::ClusterSet, _) | (_, Retry::Never) => Reception::Hostile,
+        };
+        self.refuse_told(key, teller, rejected, round);
+        reception
+    }
+
+    fn refuse_told(
+        &mut self,
+        (kind, name): Key,
+        teller: &ClusterId,
+        rejected: Rejected,
+        round: &mut Round<'_>,
+    ) {
+        let known = self.told_by.entry(teller.clone()).or_default();
+        let key = (kind, format!("{name} (told by {teller})"));
+        if known.len() < MOST_OF_ONE || known.contains(&key) {
+            known.insert(key.clone());
+            let member = name.split('.').next().unwrap_or_default().to_owned();
+            self.refuse(key, member, rejected, round);
+        }
+    }
+}

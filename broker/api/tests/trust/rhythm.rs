@@ -1,0 +1,132 @@
+//! When peers are asked for what they know: soon, seldom, and never more often than they may.
+
+use sealane_api::clusterset::ListPosition;
+use sealane_api::gossip::rhythm::{AGAIN, AT_ONCE, BETWEEN, Ended, Rhythm};
+use sealane_api::gossip::standing::{Digest, ListStanding};
+use std::time::Duration;
+
+const START: Duration = Duration::from_secs(100);
+
+fn digest(version: u64, words: u8) -> Digest {
+    let position = ListPosition { link_index: 0, version };
+    Digest { list: ListStanding { position, hash: [1; 8] }, words: [words; 8] }
+}
+
+#[test]
+fn a_difference_is_asked_about_at_once_and_then_once_a_minute() {
+    let mut rhythm = Rhythm::default();
+    let ours = digest(1, 1);
+    rhythm.heard(7, ours);
+    assert_eq!(rhythm.next_wake(ours), None);
+    assert!(rhythm.due(START, ours).is_empty());
+    rhythm.heard(7, digest(2, 1));
+    assert_eq!(rhythm.due(START, ours), [7]);
+    assert!(rhythm.due(START, ours).is_empty(), "it is asked already");
+    rhythm.ended(7, START, Ended::Answered);
+    assert!(rhythm.due(START + BETWEEN, ours).is_empty(), "these digests are settled");
+    assert_eq!(rhythm.next_wake(ours), Some(START + AGAIN));
+    assert_eq!(rhythm.due(START + AGAIN, ours), [7]);
+}
+
+#[test]
+fn a_change_on_either_side_is_asked_about_anew() {
+    let mut rhythm = Rhythm::default();
+    rhythm.heard(7, digest(2, 1));
+    assert_eq!(rhythm.due(START, digest(1, 1)), [7]);
+    rhythm.ended(7, START, Ended::Answered);
+    assert_eq!(rhythm.due(START + BETWEEN, digest(2, 2)), [7], "ours changed");
+    rhythm.ended(7, START + BETWEEN, Ended::Answered);
+    rhythm.heard(7, digest(3, 1));
+    assert_eq!(rhythm.due(START + BETWEEN * 2, digest(2, 2)), [7], "theirs changed");
+}
+
+#[test]
+fn a_peer_whose_digest_never_rests_is_asked_five_times_a_second_at_most() {
+    let mut rhythm = Rhythm::default();
+    let ours = digest(1, 0);
+    let mut asked = 0;
+    for step in 0..1_000 {
+        let now = START + Duration::from_millis(step);
+        rhythm.heard(7, digest(2, u8::try_from(step % 250).unwrap()));
+        for peer in rhythm.due(now, ours) {
+            asked += 1;
+            rhythm.ended(peer, now, Ended::Answered);
+        }
+    }
+    assert_eq!(asked, 5);
+}
+
+#[test]
+fn of_a_thousand_peers_with_news_few_are_asked_and_those_with_the_newest_list_first() {
+    let mut rhythm = Rhythm::default();
+    for peer in 0..1_000 {
+        rhythm.heard(peer, digest(if peer == 900 { 9 } else { 2 }, 1));
+    }
+    let asked = rhythm.due(START, digest(1, 1));
+    assert_eq!((asked.len(), asked[0]), (AT_ONCE, 900));
+    rhythm.ended(900, START, Ended::Answered);
+    // What it told is what the others would tell.
+    assert!(rhythm.due(START, digest(2, 1)).is_empty());
+}
+
+#[test]
+fn peers_that_never_answer_do_not_keep_the_others_waiting() {
+    let mut rhythm = Rhythm::default();
+    let ours = digest(1, 1);
+    for peer in 0..20 {
+        rhythm.heard(peer, digest(2, 1));
+    }
+    let mut now = START;
+    let mut asked = std::collections::BTreeSet::new();
+    for _ in 0..3 {
+        for peer in rhythm.due(now, ours) {
+            asked.insert(peer);
+            rhythm.ended(peer, now, Ended::Failed);
+        }
+        now += Duration::from_millis(1);
+    }
+    assert_eq!(asked.len(), 20);
+}
+
+#[test]
+fn failures_are_asked_again_ever_later_up_to_a_minute() {
+    let mut rhythm = Rhythm::default();
+    let ours = digest(1, 1);
+    rhythm.heard(7, digest(2, 1));
+    let mut now = START;
+    let mut waits = Vec::new();
+    for _ in 0..9 {
+        assert_eq!(rhythm.due(now, ours), [7]);
+        rhythm.ended(7, now, Ended::Failed);
+        let next = rhythm.next_wake(ours).unwrap();
+        waits.push((next - now).as_secs());
+        now = next;
+    }
+    assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+}
+
+#[test]
+fn a_busy_peer_is_asked_when_it_said() {
+    let mut rhythm = Rhythm::default();
+    let ours = digest(1, 1);
+    rhythm.heard(7, digest(2, 1));
+    assert_eq!(rhythm.due(START, ours), [7]);
+    rhythm.ended(7, START, Ended::Later(Duration::from_millis(50)));
+    assert_eq!(rhythm.next_wake(ours), Some(START + Duration::from_millis(50)));
+    assert_eq!(rhythm.due(START + Duration::from_millis(50), ours), [7]);
+    // A peer that says zero is not asked in a loop, one that says hours not forgotten.
+    let now = START + Duration::from_secs(1);
+    rhythm.ended(7, now, Ended::Later(Duration::ZERO));
+    assert_eq!(rhythm.next_wake(ours), Some(now + BETWEEN / 4));
+}
+
+#[test]
+fn a_peer_that_left_is_forgotten_and_its_late_answer_too() {
+    let mut rhythm = Rhythm::default();
+    let ours = digest(1, 1);
+    rhythm.heard(7, digest(2, 1));
+    assert_eq!(rhythm.due(START, ours), [7]);
+    rhythm.retain(&[8].into());
+    rhythm.ended(7, START, Ended::Answered);
+    assert_eq!(rhythm.next_wake(ours), None);
+}
