@@ -2,6 +2,7 @@
 //! stands there, and the demo. Owns no test.
 #![doc = include_str!("../README.md")]
 
+pub mod interop;
 pub mod lab;
 pub mod traffic;
 pub mod product;

@@ -25,3 +25,4 @@ mod leave;
 mod arrival;
 mod foreign_hand;
 mod unit;
+mod injection;
