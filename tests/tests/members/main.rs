@@ -16,3 +16,4 @@ mod traffic;
 mod faults;
 mod leave;
 mod foreign_hand;
+mod gossip;
