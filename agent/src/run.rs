@@ -2,6 +2,7 @@
 //! and the broker. Makes no decision; whatever it calls is pure or a channel.
 
 mod belief;
+mod by_hand;
 mod gossip;
 mod speech;
 

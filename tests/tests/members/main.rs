@@ -26,3 +26,4 @@ mod arrival;
 mod foreign_hand;
 mod unit;
 mod injection;
+mod gossip;
