@@ -73,6 +73,7 @@ const SLEEPERS: &[&str] = &[
     "agent/tests/agent/pings.rs",
     // A pace that is the subject.
     "tests/src/traffic/flow.rs",
+    "tests/src/interop/flood.rs",
     // A moment chosen by chance.
     "broker/tests/server/durability.rs",
 ];
