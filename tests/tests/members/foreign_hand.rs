@@ -65,7 +65,7 @@ const LANE_DEEDS: [(&str, &str); 6] = [
     ("ip link set sealane0 down", LANE),
     ("sysctl -w net.ipv4.ip_forward=0", "sysctl net.ipv4.ip_forward"),
     ("sysctl -w net.ipv6.conf.all.forwarding=0", "sysctl net.ipv6.conf.all.forwarding"),
-    ("sysctl -w net.ipv4.conf.sealane0.rp_filter=1", "sysctl net.ipv4.conf.sealane0.rp_filter"),
+    ("sysctl -w net.ipv6.conf.sealane0.disable_ipv6=1", LANE),
 ];
 
 /// What nothing tells but the next look.
