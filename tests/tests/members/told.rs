@@ -29,7 +29,7 @@ const PATROL: Duration = Duration::from_secs(15);
 /// Longer than a patrol of the host.
 const CALM: Duration = Duration::from_secs(12);
 
-const LANE: &str = "{member=\"edge\",gateway=\"edge\"}";
+const LANE: &str = "{member=\"edge\",gateway=\"edge\",slot=\"0\"}";
 
 #[test]
 fn what_works_and_what_does_not_is_told_with_numbers_and_reasons() {
@@ -133,8 +133,8 @@ fn the_metrics_agree(gateway: &Host) {
     assert!(value("sealane_plan_duration_seconds") > 0.0);
     let status: StatusDocument = agent::status(gateway).unwrap();
     let expires = status.clusterset.unwrap().expires_unix_seconds;
-    assert_eq!(value("sealane_clusterset_expiry_seconds") as u64, expires);
-    for series in ["sealane_lane_received_bytes", "sealane_lane_sent_bytes"] {
+    assert_eq!(value("sealane_clusterset_expiry_timestamp_seconds") as u64, expires);
+    for series in ["sealane_lane_received_bytes_total", "sealane_lane_sent_bytes_total"] {
         let series = format!("{series}{LANE}");
         eventually(PATROL, format!("{series} grows"), || {
             let now = Page::of(gateway).map_err(|error| error.to_string())?.value(&series)?;
