@@ -3,10 +3,12 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 CARGO ?= cargo
-BIN := target/release
+BIN ?= target/release
+PREFIX ?= /usr/local
+DESTDIR ?=
 TOOLS ?= $(HOME)/.cache/sealane/tools
 
-.PHONY: help setup build demo demo-down test test-deep check fmt clippy docs deny advisories crds bench clean
+.PHONY: help setup build install uninstall demo demo-down test test-deep check fmt clippy docs deny advisories crds bench clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -16,6 +18,35 @@ setup: ## install the system packages that tests and demo need, saying what and 
 
 build: ## build all programs, optimised, into target/release
 	$(CARGO) build --release --locked --workspace --bins
+
+PROGRAMS := sealane sealane-agent sealane-tunnel sealane-broker
+UNITS := $(notdir $(wildcard systemd/*.service))
+BINDIR = $(DESTDIR)$(PREFIX)/bin
+UNITDIR = $(DESTDIR)$(PREFIX)/lib/systemd/system
+MANDIR = $(DESTDIR)$(PREFIX)/share/man/man1
+BASHDIR = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+ZSHDIR = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
+FISHDIR = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+
+install: ## put programs, units, manual and completions below PREFIX (/usr/local); builds and starts nothing
+	@for program in $(PROGRAMS); do \
+	  [ -x $(BIN)/$$program ] || { echo "$(BIN)/$$program is not there: run make build first" >&2; exit 1; }; \
+	done
+	install -d $(BINDIR) $(UNITDIR) $(MANDIR) $(BASHDIR) $(ZSHDIR) $(FISHDIR)
+	install -m 0755 $(PROGRAMS:%=$(BIN)/%) $(BINDIR)
+	ln -sfn sealane $(BINDIR)/kubectl-sealane
+	@for unit in $(UNITS); do \
+	  sed 's|=/usr/bin/|=$(PREFIX)/bin/|' "systemd/$$unit" > "$(UNITDIR)/$$unit"; chmod 0644 "$(UNITDIR)/$$unit"; \
+	done
+	$(BINDIR)/sealane man $(MANDIR)
+	$(BINDIR)/sealane completions bash > $(BASHDIR)/sealane
+	$(BINDIR)/sealane completions zsh > $(ZSHDIR)/_sealane
+	$(BINDIR)/sealane completions fish > $(FISHDIR)/sealane.fish
+
+uninstall: ## remove what `make install` put there; state and configuration stay
+	rm -f $(PROGRAMS:%=$(BINDIR)/%) $(BINDIR)/kubectl-sealane $(UNITS:%=$(UNITDIR)/%)
+	rm -f $(MANDIR)/sealane.1 $(MANDIR)/sealane-*.1
+	rm -f $(BASHDIR)/sealane $(ZSHDIR)/_sealane $(FISHDIR)/sealane.fish
 
 demo: setup build ## two clusters and an edge host on this machine, joined and put to the test (KEEP=1 leaves them up)
 	@SEALANE_BIN=$(CURDIR)/$(BIN) $(BIN)/demo $(if $(KEEP),--keep)

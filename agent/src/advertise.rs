@@ -2,7 +2,7 @@
 //! signed. Writes numbers to disk before it signs with them; does not talk to the broker.
 
 use std::cmp::Ordering;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use sealane_api::advertisement::{Candidate, Networks, State};
 use sealane_api::cidr::{self, Cidr};
@@ -45,6 +45,14 @@ struct Kept {
     certificate: Option<Certificate>,
     /// Sequence of the last advertisement under it.
     sequence: u64,
+    /// Whether a broker took a withdrawal, and nothing was signed since.
+    #[serde(default, skip_serializing_if = "is_false")]
+    withdrawn: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +70,8 @@ struct Certificate {
 pub struct Wish {
     /// Networks as configured.
     pub networks: Networks<Cidr>,
+    /// IPv4 address at which this gateway answers probes, inside its networks.
+    pub probe4: Option<Ipv4Addr>,
     /// Slot of the tunnel entry.
     pub slot: u8,
     /// Largest inner packet in bytes.
@@ -102,29 +112,63 @@ pub enum AuthorError {
     Certificate(#[from] Rejected),
 }
 
+impl Kept {
+    fn load(store: &Store) -> Result<Self, AuthorError> {
+        let Some(bytes) = store.load(FILE)? else { return Ok(Self::default()) };
+        serde_json::from_slice(&bytes).map_err(|error| {
+            let path = store.path(FILE).display().to_string();
+            AuthorError::Damaged { path, cause: error.to_string() }
+        })
+    }
+}
+
 impl Author {
     /// Begins with the numbers on disk.
     ///
     /// # Errors
     /// [`AuthorError`] when the file is there and cannot be used.
     pub fn load(store: Store, id: ClusterSetId, gateway: GatewayId) -> Result<Self, AuthorError> {
-        let kept = match store.load(FILE)? {
-            Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
-                let path = store.path(FILE).display().to_string();
-                AuthorError::Damaged { path, cause: error.to_string() }
-            })?,
-            None => Kept::default(),
-        };
-        Ok(Self {
-            id,
-            gateway,
-            store,
-            kept,
-            last: None,
-            spoken: None,
-            above: None,
-            caught_up: None,
-        })
+        let kept = Kept::load(&store)?;
+        Ok(Self::over(id, gateway, store, kept))
+    }
+
+    /// Begins with the numbers on disk, under the name that they were last used with; `None` when
+    /// nothing was said in this clusterset that is not withdrawn.
+    ///
+    /// # Errors
+    /// [`AuthorError`] when the file is there and cannot be used.
+    pub fn of_unwithdrawn(store: Store, id: ClusterSetId) -> Result<Option<Self>, AuthorError> {
+        let kept = Kept::load(&store)?;
+        let said = kept.certificate.as_ref().filter(|it| it.clusterset == id && !kept.withdrawn);
+        let Some(gateway) = said.map(|it| it.gateway.clone()) else { return Ok(None) };
+        Ok(Some(Self::over(id, gateway, store, kept)))
+    }
+
+    fn over(id: ClusterSetId, gateway: GatewayId, store: Store, kept: Kept) -> Self {
+        let (last, spoken, above, caught_up) = (None, None, None, None);
+        Self { id, gateway, store, kept, last, spoken, above, caught_up }
+    }
+
+    /// Returns the name under which it writes.
+    pub fn gateway(&self) -> &GatewayId {
+        &self.gateway
+    }
+
+    /// Says whether the certificate on disk is for these keys.
+    pub fn is_certified_for(&self, keys: &Keys) -> bool {
+        let (key, identity) = (keys.gateway.public(), keys.identity.public());
+        self.kept.certificate.as_ref().is_some_and(|it| it.key == key && it.identity == identity)
+    }
+
+    /// Remembers that a broker took the withdrawal.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be written.
+    pub fn note_withdrawn(&mut self) -> Result<(), StoreError> {
+        let kept = Kept { withdrawn: true, ..self.kept.clone() };
+        self.save(&kept)?;
+        self.kept = kept;
+        Ok(())
     }
 
     /// Forgets what is on disk.
@@ -247,7 +291,8 @@ impl Author {
         wish: Option<&Wish>,
         now: UnixTime,
     ) -> Result<AdvertisementSpec, AuthorError> {
-        let kept = Kept { sequence: self.kept.sequence + 1, ..self.kept.clone() };
+        let sequence = self.kept.sequence + 1;
+        let kept = Kept { sequence, withdrawn: false, ..self.kept.clone() };
         self.save(&kept)?;
         self.kept = kept;
         // `certify` ran before: a certificate is there.
@@ -263,7 +308,7 @@ impl Author {
             sequence: self.kept.sequence,
             state: State::Active,
             networks: wish.map(|wish| wish.networks.clone()).unwrap_or_default(),
-            probe4: None,
+            probe4: wish.and_then(|wish| wish.probe4),
             tunnels: wish.map(|wish| entry(keys, owner, wish)).into_iter().collect(),
             agent: env!("CARGO_PKG_VERSION"),
         };

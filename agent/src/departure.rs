@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::admin::{Answer, Fault, Refusal};
 use crate::event::Event;
+use crate::left;
 use crate::line;
 use crate::run::Agent;
 use crate::session::Session;
@@ -69,23 +70,23 @@ impl Agent {
                 return refuse(reply, Fault::State, &error.to_string(), next);
             }
         };
-        let (own, brokers) = (session.own.clone(), session.line.brokers());
+        let (member, brokers) = (session.own.member.to_string(), session.line.brokers());
         session.line.hush();
         let events = self.events.clone();
         self.departure = Some(Departure {
             step: Step::Withdrawing,
             without_broker: request.without_broker,
-            member: own.member.to_string(),
+            member,
             withdrawn: false,
             reply,
         });
         tokio::spawn(async move {
             let result = match spec {
-                Some(spec) => {
-                    let said = line::say_last(&brokers, &own, &spec);
+                Some((gateway, spec)) => {
+                    let said = line::say_last(&brokers, &gateway, &spec);
                     tokio::time::timeout(LAST_WORD, said)
                         .await
-                        .unwrap_or_else(|_| Err(line::too_late(&own)))
+                        .unwrap_or_else(|_| Err(line::too_late(&gateway)))
                 }
                 None => Ok(()),
             };
@@ -137,6 +138,12 @@ impl Agent {
         let Some(departure) = self.departure.take() else { return };
         self.forget_session();
         let mut remains = self.failures.clone();
+        // First: a crash after it leaves a member that leaves again, not one that joins by itself.
+        if self.config.token_file.is_some()
+            && let Err(error) = left::mark(&self.store)
+        {
+            remains.push(format!("the token file, which the next start uses: {error}"));
+        }
         if let Err(error) = Session::forget(&self.store, &self.ring) {
             remains.push(error.to_string());
         }

@@ -192,6 +192,8 @@ impl Hand {
         let mut monitored = true;
         loop {
             tokio::select! {
+                // An agent that ends lets go of the wish first: no timer is asked after its end.
+                biased;
                 changed = self.strings.wish.changed() => return changed.map_err(|_| Unheard),
                 errand = self.strings.errands.recv() => {
                     let errand = errand.ok_or(Unheard)?;
@@ -200,11 +202,11 @@ impl Hand {
                     // Who asked may have stopped waiting.
                     let _ = errand.send(answer.map(|routing| Terrain { routing, ruleset }));
                 }
+                () = tokio::time::sleep_until(due) => return Ok(()),
                 call = calls.recv(), if monitored => match call {
                     Some(_) => due = due.min(rested.max(Instant::now() + BURST)),
                     None => monitored = false,
                 },
-                () = tokio::time::sleep_until(due) => return Ok(()),
             }
         }
     }

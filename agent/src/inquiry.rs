@@ -78,12 +78,22 @@ pub async fn ask(way: &Way, to: IpAddr, question: &[u8], agents_beyond: u8) -> i
     let exchange = async {
         let mut stream = connect(way, to).await?;
         write_frame(&mut stream, question).await?;
-        read_frame(&mut stream).await
+        read_frame(&mut stream).await.map_err(unanswered)
     };
     tokio::time::timeout(patience, exchange).await.unwrap_or_else(|_| {
         let cause = format!("no answer within {} ms", patience.as_millis());
         Err(io::Error::new(io::ErrorKind::TimedOut, cause))
     })
+}
+
+/// An agent that does not want to answer says nothing.
+fn unanswered(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => {
+            io::Error::new(error.kind(), "it was asked too often, or does not know us; try again")
+        }
+        _ => error,
+    }
 }
 
 /// Connects to the agent behind `to`, from our address on that way.

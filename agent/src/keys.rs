@@ -67,6 +67,19 @@ impl Keys {
         })
     }
 
+    /// Reads the keys; `None` when one of them is missing.
+    ///
+    /// # Errors
+    /// [`KeysError`] when a file is damaged.
+    pub fn load(store: &Store) -> Result<Option<Self>, KeysError> {
+        for name in [IDENTITY, GATEWAY, TUNNEL, PAIR] {
+            if store.load(name)?.is_none() {
+                return Ok(None);
+            }
+        }
+        Self::load_or_make(store).map(Some)
+    }
+
     /// Returns the WireGuard public key of the tunnel entry.
     pub fn wireguard(&self) -> PublicKey {
         PublicKey(*self.tunnel.public().wireguard().as_bytes())

@@ -32,7 +32,8 @@ pub fn start(format: Format, filter: &str) -> Result<(), String> {
                 registry.with(lines.without_time().with_ansi(false)).init();
             } else {
                 let tty = std::io::IsTerminal::is_terminal(&std::io::stderr());
-                registry.with(lines.with_ansi(tty)).init();
+                let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+                registry.with(lines.with_ansi(tty && !plain)).init();
             }
         }
         Format::Json => registry.with(lines.json().flatten_event(true)).init(),

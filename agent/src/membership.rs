@@ -5,6 +5,7 @@ use sealane_api::clusterset::{BrokerAddress, ListPosition};
 use sealane_api::keys::VerifyKey;
 use sealane_api::names::{ClusterId, ClusterSetId};
 use sealane_api::signed::Signed;
+use sealane_api::time::UnixTime;
 use sealane_api::token::Token;
 use sealane_broker::access::{self, AccessError, Broker, Credential};
 use sealane_broker::pin::SpkiPin;
@@ -33,6 +34,10 @@ pub struct Membership {
     #[zeroize(skip)]
     pub brokers: Vec<BrokerAddress>,
     credential: String,
+    /// When the brokers stop to take the credential, as the token says.
+    #[zeroize(skip)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential_expires: Option<UnixTime>,
     /// The join key's word for our identity key, until root pins it.
     #[zeroize(skip)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,6 +72,7 @@ impl Membership {
             member: token.member.clone(),
             brokers: token.brokers.clone(),
             credential: token.credential.as_str().to_owned(),
+            credential_expires: token.credential_expires,
             enrolment,
         }
     }

@@ -1,7 +1,7 @@
 //! Owns the Prometheus metrics and their page. Measures nothing: it repeats what documents say.
 
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
@@ -13,15 +13,20 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use sealane_view::peers::{PathState, PeersDocument};
 use sealane_view::status::{MemberState, StatusDocument};
+
+use crate::upkeep;
 
 /// Labels of a lane.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Lane {
     member: String,
     gateway: String,
+    /// Two lanes lead to one gateway while it rotates its tunnel key.
+    slot: u8,
 }
 
 /// Labels of a refusal.
@@ -48,12 +53,13 @@ pub struct Metrics {
     lane_rtt: Family<Lane, Real>,
     lane_loss: Family<Lane, Real>,
     lane_mtu: Family<Lane, Gauge>,
-    lane_received: Family<Lane, Gauge>,
-    lane_sent: Family<Lane, Gauge>,
+    lane_received: Family<Lane, Counter>,
+    lane_sent: Family<Lane, Counter>,
     lane_handshake: Family<Lane, Gauge>,
     members: Family<InState, Gauge>,
     rejected: Family<Refused, Counter>,
     broker_connected: Gauge,
+    credential_expires: Real,
     clusterset_version: Gauge,
     clusterset_expires: Gauge,
     problems: Gauge,
@@ -78,6 +84,7 @@ impl Metrics {
             members: Family::default(),
             rejected: Family::default(),
             broker_connected: Gauge::default(),
+            credential_expires: Real::default(),
             clusterset_version: Gauge::default(),
             clusterset_expires: Gauge::default(),
             problems: Gauge::default(),
@@ -104,12 +111,8 @@ impl Metrics {
         let help = "Bytes sent since the device was made";
         lanes.register_with_unit("sent", help, Unit::Bytes, self.lane_sent.clone());
         let help = "Unix time of the last completed handshake";
-        lanes.register_with_unit(
-            "last_handshake",
-            help,
-            Unit::Seconds,
-            self.lane_handshake.clone(),
-        );
+        let handshake = self.lane_handshake.clone();
+        lanes.register_with_unit("last_handshake_timestamp", help, Unit::Seconds, handshake);
     }
 
     fn register_rest(&mut self) {
@@ -121,12 +124,11 @@ impl Metrics {
         let help = "Version of the ClusterSet in force";
         all.register("clusterset_version", help, self.clusterset_version.clone());
         let help = "Unix time at which the ClusterSet expires";
-        all.register_with_unit(
-            "clusterset_expiry",
-            help,
-            Unit::Seconds,
-            self.clusterset_expires.clone(),
-        );
+        let expires = self.clusterset_expires.clone();
+        all.register_with_unit("clusterset_expiry_timestamp", help, Unit::Seconds, expires);
+        let help = "Unix time at which the broker stops to take this host's credential";
+        let expires = self.credential_expires.clone();
+        all.register_with_unit("broker_credential_expiry_timestamp", help, Unit::Seconds, expires);
         all.register("problems", "Problems shown by the status", self.problems.clone());
         let help = "Changes made to this host";
         all.register("host_changes", help, self.host_changes.clone());
@@ -134,6 +136,8 @@ impl Metrics {
         all.register("host_change_failures", help, self.host_failures.clone());
         let help = "How long the last plan took";
         all.register_with_unit("plan_duration", help, Unit::Seconds, self.plan_seconds.clone());
+        let build = Info::new([("version", upkeep::OWN_VERSION)]);
+        all.register("build", "The agent that runs", build);
     }
 
     /// Counts a refusal; called once per object and reason.
@@ -165,10 +169,17 @@ impl Metrics {
         self.lane_sent.clear();
         self.lane_handshake.clear();
         for peer in &peers.peers {
-            let lane = Lane { member: peer.member.clone(), gateway: peer.gateway.clone() };
+            let lane = Lane {
+                member: peer.member.clone(),
+                gateway: peer.gateway.clone(),
+                slot: peer.slot,
+            };
             self.lane_up.get_or_create(&lane).set(i64::from(peer.state == PathState::Up));
-            set(&self.lane_received, &lane, Some(peer.received_bytes));
-            set(&self.lane_sent, &lane, Some(peer.sent_bytes));
+            // The device counts; a counter that it began anew is one that Prometheus sees reset.
+            let received = self.lane_received.get_or_create(&lane);
+            received.inner().store(peer.received_bytes, Ordering::Relaxed);
+            let sent = self.lane_sent.get_or_create(&lane);
+            sent.inner().store(peer.sent_bytes, Ordering::Relaxed);
             set(&self.lane_handshake, &lane, peer.last_handshake_unix_seconds);
             set(&self.lane_mtu, &lane, peer.path_mtu_bytes.map(u64::from));
             if let Some(rtt) = peer.rtt_microseconds {
@@ -192,6 +203,9 @@ impl Metrics {
             let count = status.members.iter().filter(|member| member.state == state).count();
             self.members.get_or_create(&InState { state: label }).set(count as i64);
         }
+        let expires = status.broker.as_ref().and_then(|it| it.credential_expires_unix_seconds);
+        // No comparison with NaN holds: an unknown end alarms nobody.
+        self.credential_expires.set(expires.map_or(f64::NAN, |expires| expires as f64));
         let connected = status.broker.as_ref().is_some_and(|broker| broker.connected);
         self.broker_connected.set(i64::from(connected));
         self.problems.set(status.problems.len() as i64);

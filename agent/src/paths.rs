@@ -11,7 +11,9 @@ use sealane_plan::health::{EndpointAdvice, LaneHealth, LegHealth, PathState, Ses
 use sealane_plan::name::{GatewayId, LaneId, NodeName, UnixSeconds};
 use sealane_plan::plan::{LaneTarget, LegTarget, Plan, ProbeTargets};
 use sealane_plan::remote::CandidateKind;
-use sealane_probe::candidates::{Candidate, Choice, Families, Source, TunnelReport};
+use sealane_probe::candidates::{
+    Candidate, Choice, FIRST_ATTEMPT, Families, LOOK, Source, TunnelReport,
+};
 use sealane_probe::datagram::Digest;
 use sealane_probe::health::{Interest, State};
 use sealane_probe::mtu::Phase;
@@ -34,6 +36,9 @@ use crate::probe_io::{ProbeSockets, Sent, Way};
 
 /// A lane on which nothing else is due is looked at this often.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// A look at the devices while all lanes work.
+const PATROL: Duration = Duration::from_secs(10);
 
 /// WireGuard's REJECT_AFTER_TIME: packets of an older session are refused (paper, section 6.1).
 const REJECT_AFTER_SECONDS: u64 = 180;
@@ -182,9 +187,15 @@ impl Paths {
         Instant::now() + lanes.chain(legs).min().unwrap_or(LONGEST_SLEEP).min(LONGEST_SLEEP)
     }
 
-    /// Says whether some lane has no working path yet, so that its device is worth asking often.
-    pub fn is_searching(&self) -> bool {
-        self.lanes.values().any(|lane| lane.path.report().state != State::Up)
+    /// Returns how often the devices are worth a look: what they say of their peers is what the
+    /// search for a peer's address goes by.
+    pub fn patrol(&self) -> Duration {
+        let pace = |lane: &Watched<LaneTarget>| match lane.path.report().state {
+            State::Unknown => FIRST_ATTEMPT,
+            State::Down => LOOK,
+            State::Up => PATROL,
+        };
+        self.lanes.values().map(pace).min().unwrap_or(PATROL)
     }
 
     /// Returns what is known of lanes, as facts; `unix_now` dates them.

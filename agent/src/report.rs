@@ -17,8 +17,11 @@ use sealane_view::status::{
 };
 
 use crate::config;
+use crate::left;
+use crate::retirement::Retirement;
 use crate::run::Agent;
 use crate::session::Session;
+use crate::upkeep;
 
 /// Returns the name of a kind as Kubernetes writes it.
 pub fn kind_name(kind: Kind) -> &'static str {
@@ -51,7 +54,7 @@ impl Agent {
             members: documents::members::of(&world, &self.plan),
             problems: self.problems(),
             backend: self.backend(),
-            versions: versions(),
+            versions: self.versions(),
             ..StatusDocument::default()
         };
         if let Some(session) = &self.session {
@@ -62,6 +65,7 @@ impl Agent {
             status.clusterset =
                 session.trust.receiver().clusterset().map(|set| clusterset_view(set, self.now()));
             status.broker = Some(broker_view(session));
+            status.advertised_unix_seconds = session.line.state.taken;
             status.rejections = rejections(session);
             status.warnings = session.trust.warnings();
         }
@@ -101,6 +105,19 @@ impl Agent {
         })
     }
 
+    fn versions(&self) -> BTreeMap<String, String> {
+        let mut versions = BTreeMap::new();
+        versions.insert("sealane-agent".to_owned(), upkeep::OWN_VERSION.to_owned());
+        if let Some(tunnels) = self.seen.as_ref().and_then(|it| upkeep::version(&it.facts.tunnels))
+        {
+            versions.insert("sealane-tunnel".to_owned(), tunnels);
+        }
+        if let Ok(host) = nix::sys::utsname::uname() {
+            versions.insert("linux".to_owned(), host.release().to_string_lossy().into_owned());
+        }
+        versions
+    }
+
     fn problems(&self) -> Vec<ProblemView> {
         let mut problems: Vec<ProblemView> =
             self.plan.problems.iter().map(sealane_plan::problem::Problem::view).collect();
@@ -111,18 +128,32 @@ impl Agent {
             let next = "it is tried again; see the agent's log";
             problem(Severity::Part, "ChangeRefused", "a change of this host", cause, next)
         }));
-        problems.extend(self.unsaid.iter().map(|cause| {
+        let retirement = self.session.as_ref().and_then(|session| session.retirement.as_ref());
+        problems.extend(self.unsaid.iter().filter(|_| retirement.is_none()).map(|cause| {
             let next = "it is tried again; others go by what they heard last";
             problem(Severity::Part, "NotPublished", "our advertisement", cause, next)
         }));
+        problems.extend(retirement.map(|it| retirement_problem(it, self.unsaid.as_deref())));
         problems.extend(self.unsigned.iter().map(|cause| {
             problem(Severity::Part, "NotSigned", "our advertisement", cause, "free the disk")
         }));
-        if let Some(session) = &self.session {
-            problems.extend(self.session_problems(session));
+        if let Some(seen) = &self.seen {
+            problems.extend(upkeep::tunnel_problems(&seen.facts.tunnels));
+        }
+        match &self.session {
+            Some(session) => problems.extend(self.session_problems(session)),
+            None => problems.extend(self.left_problem()),
         }
         problems.sort();
         problems
+    }
+
+    /// Somebody had this host leave, and the configuration would have it join.
+    fn left_problem(&self) -> Option<ProblemView> {
+        let token = self.config.token_file.as_ref().filter(|_| left::is_marked(&self.store))?;
+        let cause = "this host left on purpose, so its token_file is not used";
+        let next = format!("to be a member again: sealane join --token-file {}", token.display());
+        Some(problem(Severity::Notice, "Left", "this host", cause, &next))
     }
 
     fn session_problems(&self, session: &Session) -> Vec<ProblemView> {
@@ -150,6 +181,8 @@ impl Agent {
         }
         problems.extend(identity_problem(session));
         problems.extend(name_problem(session));
+        let (member, expires) = (&session.own.member, session.membership.credential_expires);
+        problems.extend(upkeep::credential_problem(member, expires, self.now()));
         for cause in session.line.unusable() {
             let next = "have the ClusterSet name usable brokers";
             problems.push(problem(Severity::Notice, "BrokerUnusable", "a broker", cause, next));
@@ -172,6 +205,14 @@ fn identity_problem(session: &Session) -> Option<ProblemView> {
         "find out who joined as {thing}; to start anew: sealane token create --cluster {thing} --rekey"
     );
     Some(problem(Severity::Host, "IdentityNotOurs", &thing, &cause, &next))
+}
+
+/// Others still have lanes with a gateway that this host is no longer.
+fn retirement_problem(retirement: &Retirement, unsaid: Option<&str>) -> ProblemView {
+    let why = unsaid.map(|cause| format!(": {cause}")).unwrap_or_default();
+    let cause = format!("this host is a node now, and no broker took the withdrawal yet{why}");
+    let next = "it is tried again; until then others keep lanes to it that nobody answers";
+    problem(Severity::Part, "NotWithdrawn", &retirement.gateway().to_string(), &cause, next)
 }
 
 /// The command with which root grants a network besides those granted already.
@@ -202,7 +243,14 @@ fn is_up(member: &sealane_view::status::MemberView) -> bool {
     )
 }
 
-fn problem(severity: Severity, reason: &str, thing: &str, cause: &str, next: &str) -> ProblemView {
+/// Makes a problem of its parts.
+pub fn problem(
+    severity: Severity,
+    reason: &str,
+    thing: &str,
+    cause: &str,
+    next: &str,
+) -> ProblemView {
     ProblemView {
         severity,
         reason: reason.to_owned(),
@@ -252,6 +300,7 @@ fn broker_view(session: &Session) -> BrokerView {
         connected: state.connected,
         since_unix_seconds: state.since,
         last_error: state.last_error.clone(),
+        credential_expires_unix_seconds: session.membership.credential_expires.map(|at| at.0),
     }
 }
 
@@ -272,13 +321,4 @@ fn rejections(session: &Session) -> Vec<RejectionView> {
 /// Names of refused objects are hostile text; nothing in them may move a terminal's cursor.
 fn printable(text: &str) -> String {
     text.chars().take(256).flat_map(char::escape_debug).collect()
-}
-
-fn versions() -> BTreeMap<String, String> {
-    let mut versions = BTreeMap::new();
-    versions.insert("sealane-agent".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
-    if let Ok(host) = nix::sys::utsname::uname() {
-        versions.insert("linux".to_owned(), host.release().to_string_lossy().into_owned());
-    }
-    versions
 }

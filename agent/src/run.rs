@@ -26,6 +26,7 @@ use crate::facts;
 use crate::gossip::Gossip;
 use crate::hand::{Errand, Pass, Wish};
 use crate::keys::Ring;
+use crate::left;
 use crate::metrics::Metrics;
 use crate::notify;
 use crate::paths::Paths;
@@ -34,10 +35,6 @@ use crate::resolver;
 use crate::session::{Session, SessionError};
 use crate::traces::Patience;
 
-/// A look at the host when all is well.
-const PATROL: Duration = Duration::from_secs(10);
-/// A look at the host while some lane searches for its peer.
-const SEARCHING: Duration = Duration::from_secs(1);
 /// Time passes for what is believed this often.
 const TICK: Duration = Duration::from_secs(1);
 /// Events taken before timers and the plan have their turn.
@@ -322,7 +319,7 @@ impl Agent {
         if self.seen.is_none() {
             return;
         }
-        let patrol = if self.paths.is_searching() { SEARCHING } else { PATROL };
+        let patrol = self.paths.patrol();
         self.wish.send_if_modified(|wish| {
             let same = wish.host.as_deref() == Some(&self.plan.host) && wish.patrol == patrol;
             if !same {
@@ -330,6 +327,11 @@ impl Agent {
             }
             !same
         });
+    }
+
+    /// Says whether a configured token is to be used: this host is no member, and did not leave.
+    pub fn joins_by_itself(&self) -> bool {
+        self.session.is_none() && !left::is_marked(&self.store)
     }
 
     /// Returns the time of day.

@@ -26,6 +26,7 @@ use crate::keys::{Keys, KeysError, Ring};
 use crate::line::BrokerLine;
 use crate::membership::{Membership, MembershipError};
 use crate::resolver;
+use crate::retirement::Retirement;
 use crate::trust::Trust;
 
 /// One membership, at work.
@@ -42,6 +43,8 @@ pub struct Session {
     pub trust: Trust,
     /// The author of our advertisement; `None` on nodes without lanes.
     pub author: Option<Author>,
+    /// What is to be said once more by a node that carried lanes.
+    pub retirement: Option<Retirement>,
     /// The broker.
     pub line: BrokerLine,
     /// Lanes that carry traffic by the last plan.
@@ -49,6 +52,7 @@ pub struct Session {
     ring: Arc<Ring>,
     events: mpsc::Sender<Event>,
     resolvers: BTreeSet<IpAddr>,
+    reserved_before: BTreeSet<IpAddr>,
     /// Lanes whose pre-shared key was derived already, with the pair key that it came from.
     derived: BTreeMap<LaneId, (PairKey, PskFingerprint)>,
 }
@@ -90,14 +94,14 @@ impl Session {
         let gateway = sealane_api::names::GatewayName::parse(&config.node)
             .map_err(|error| SessionError::Name(error.to_string()))?;
         let own = GatewayId { member: membership.member.clone(), gateway };
-        let (keys, author) = match config.role {
+        let (keys, author, retirement) = match config.role {
             Role::Gateway => {
                 let keys = Keys::load_or_make(store)?;
                 ring.lend_tunnel(&keys);
                 let author = Author::load(store.clone(), id.clone(), own.clone())?;
-                (Some(keys), Some(author))
+                (Some(keys), Some(author), None)
             }
-            Role::Node => (None, None),
+            Role::Node => (None, None, Retirement::of(store, &id)?),
         };
         let trust = Trust::load(store.clone(), &membership, now, &LocalFacts::named(own.clone()))?;
         let listed = trust.receiver().clusterset().map(|set| set.brokers.clone());
@@ -109,11 +113,13 @@ impl Session {
             keys,
             trust,
             author,
+            retirement,
             line,
             choices: BTreeMap::new(),
             ring: ring.clone(),
             events: events.clone(),
             resolvers: resolver::configured(),
+            reserved_before: BTreeSet::new(),
             derived: BTreeMap::new(),
         }))
     }
@@ -144,10 +150,13 @@ impl Session {
         self.line.addresses().union(&self.resolvers).copied().collect()
     }
 
-    /// Takes the name servers in use; says whether they are others than before.
+    /// Takes the name servers in use; says whether what is reserved changed since this was last
+    /// asked, be it by them or by what the names of brokers lead to.
     pub fn resolves_by(&mut self, resolvers: BTreeSet<IpAddr>) -> bool {
-        let changed = self.resolvers != resolvers;
         self.resolvers = resolvers;
+        let reserved = self.reserved();
+        let changed = self.reserved_before != reserved;
+        self.reserved_before = reserved;
         changed
     }
 

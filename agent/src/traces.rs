@@ -13,6 +13,7 @@ use sealane_state::name::LinkName;
 use sealane_state::wireguard::PublicKey;
 use sealane_trace::join::{self, Said};
 use sealane_trace::nft::ruleset::Ruleset;
+use sealane_trace::owner;
 use sealane_trace::packet::Packet;
 use sealane_trace::snapshot::Snapshot;
 use sealane_trace::walk::{self, Account, Next};
@@ -65,6 +66,7 @@ struct Scene {
     peers: PeersDocument,
     networks: Vec<IpNetwork>,
     remotes: Vec<(IpNetwork, String)>,
+    grants: Vec<(IpNetwork, String)>,
     to_peers: BTreeMap<PublicKey, (Way, IpAddr)>,
     on_leg: Option<Way>,
     errands: mpsc::Sender<Errand>,
@@ -84,7 +86,8 @@ impl Agent {
                     let snapshot = scene.snapshot(&terrain, ruleset.as_ref());
                     let account = walk::walk(snapshot, &walk::packet(snapshot, &request));
                     let said = scene.ask_next(&account, wire::MOST_AGENTS).await;
-                    answers::document(&join::document(&request, account, said))
+                    let nobodys = owner::of_nobody(snapshot, request.destination, &scene.grants);
+                    answers::document(&join::document(&request, account, said, nobodys))
                 }
                 Err(cause) => Err(unknown(cause)),
             };
@@ -136,7 +139,12 @@ impl Agent {
         let remotes = world.gateways.iter().flat_map(|(id, gateway)| {
             gateway.networks.all().map(|network| (network, id.member.to_string()))
         });
+        let list = self.session.as_ref().and_then(|it| it.trust.receiver().clusterset());
+        let grants = list.into_iter().flat_map(|list| &list.members).flat_map(|(member, entry)| {
+            entry.cidrs.iter().map(|cidr| (IpNetwork::from(*cidr), member.to_string()))
+        });
         Ok(Scene {
+            grants: grants.collect(),
             at: name,
             now: self.wall.now(),
             peers: documents::peers::of(&world, &self.plan),

@@ -4,6 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use sealane_api::advertisement::{Candidate, CandidateKind};
+use sealane_api::names::GatewayId;
 use sealane_api::time::UnixTime;
 use sealane_state::facts::Observation;
 use serde_json::Value;
@@ -29,6 +30,7 @@ pub fn wish(session: &Session, config: &Config, seen: &Observation, mtu: u32) ->
         .map(|kind| advertise::candidates(kind, sockets(kind)));
     let candidates = fitting(candidates, found);
     Wish {
+        probe4: facts::probe4(config, &networks),
         networks,
         slot: facts::own_slot(config),
         mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
@@ -36,7 +38,7 @@ pub fn wish(session: &Session, config: &Config, seen: &Observation, mtu: u32) ->
     }
 }
 
-/// Returns the `spec` to publish; `None` on a node without lanes.
+/// Returns the name and `spec` to publish; `None` on a node without lanes.
 ///
 /// # Errors
 /// [`AuthorError`] when nothing could be signed.
@@ -44,25 +46,34 @@ pub fn advertise(
     session: &mut Session,
     wish: Wish,
     now: UnixTime,
-) -> Result<Option<Value>, AuthorError> {
+) -> Result<Option<(GatewayId, Value)>, AuthorError> {
     let (Some(author), Some(keys)) = (&mut session.author, &session.keys) else {
         return Ok(None);
     };
     let spec = author.advertise(keys, session.membership.enrolment.as_ref(), wish, now)?;
     // Texts, integers and lists always serialise.
-    Ok(serde_json::to_value(spec).ok())
+    Ok(serde_json::to_value(spec).ok().map(|spec| (session.own.clone(), spec)))
 }
 
-/// Returns the `spec` of a withdrawal; `None` on a node without lanes.
+/// Returns the name and `spec` of a withdrawal; `None` on a node that has nothing to withdraw.
 ///
 /// # Errors
 /// [`AuthorError`] when nothing could be signed.
-pub fn withdraw(session: &mut Session, now: UnixTime) -> Result<Option<Value>, AuthorError> {
-    let (Some(author), Some(keys)) = (&mut session.author, &session.keys) else {
-        return Ok(None);
+pub fn withdraw(
+    session: &mut Session,
+    now: UnixTime,
+) -> Result<Option<(GatewayId, Value)>, AuthorError> {
+    let enrolment = session.membership.enrolment.as_ref();
+    let (gateway, spec) = match (&mut session.author, &session.keys, &mut session.retirement) {
+        (Some(author), Some(keys), _) => {
+            (author.gateway().clone(), author.withdraw(keys, enrolment, now)?)
+        }
+        (_, _, Some(retirement)) => {
+            (retirement.gateway().clone(), retirement.last_word(enrolment, now)?)
+        }
+        _ => return Ok(None),
     };
-    let spec = author.withdraw(keys, session.membership.enrolment.as_ref(), now)?;
-    Ok(serde_json::to_value(spec).ok())
+    Ok(serde_json::to_value(spec).ok().map(|spec| (gateway, spec)))
 }
 
 /// Joins configured candidates with the private and public ones that were found, private first, and

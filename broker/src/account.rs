@@ -2,6 +2,7 @@
 //! calls on a real API server and on `sealane-broker`. Needs an administrator's client.
 
 use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Api;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -22,6 +23,14 @@ pub struct AccountError {
     pub cause: String,
 }
 
+/// A bearer token, and how long it is good for.
+pub struct Credential {
+    /// The token: a secret.
+    pub token: Zeroizing<String>,
+    /// When the broker stops to take it, Unix seconds; `None` when it did not say.
+    pub expires: Option<u64>,
+}
+
 /// Returns the ServiceAccount name of a member.
 pub fn account_of(member: &str) -> String {
     format!("member-{member}")
@@ -37,7 +46,7 @@ pub async fn issue(
     broker: &Broker,
     member: &str,
     lifetime_seconds: i64,
-) -> Result<Zeroizing<String>, AccountError> {
+) -> Result<Credential, AccountError> {
     let account = account_of(member);
     let refuse =
         |cause: String| AccountError { account: account.clone(), url: broker.url.clone(), cause };
@@ -66,7 +75,9 @@ pub async fn issue(
         .map_err(|error| refuse(advice(&error)))?;
     let answer: Answer =
         serde_json::from_str(&text).map_err(|_| refuse("the broker sent no token".to_owned()))?;
-    Ok(Zeroizing::new(answer.status.token))
+    let Issued { token, expires } = answer.status;
+    let expires = expires.and_then(|Time(at)| u64::try_from(at.as_second()).ok());
+    Ok(Credential { token: Zeroizing::new(token), expires })
 }
 
 #[derive(Deserialize)]
@@ -77,6 +88,8 @@ struct Answer {
 #[derive(Deserialize)]
 struct Issued {
     token: String,
+    #[serde(default, rename = "expirationTimestamp")]
+    expires: Option<Time>,
 }
 
 fn advice(error: &kube::Error) -> String {

@@ -146,13 +146,18 @@ impl Host {
             standing,
             families: families(),
             peers: BTreeMap::new(),
+            tunnels: BTreeMap::new(),
         };
-        let lanes = ours.links.iter().filter(|(_, link)| backend(link).is_some());
-        for (name, _) in lanes {
+        let lanes = ours.links.iter().filter_map(|(name, link)| Some((name, backend(link)?)));
+        for (name, backend) in lanes {
             match self.devices.observe(name) {
                 Ok((device, peers)) => {
                     ours.devices.insert(name.clone(), device);
                     facts.peers.insert(name.clone(), peers);
+                    if backend == Backend::Userspace {
+                        let version = self.devices.tunnels().sockets().version(name);
+                        facts.tunnels.insert(name.clone(), version);
+                    }
                 }
                 Err(error) => tracing::debug!(%error, "device left out of the look at the host"),
             }

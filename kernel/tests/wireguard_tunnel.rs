@@ -46,6 +46,16 @@ fn a_tunnel_is_started_configured_read_back_and_leaves_no_trace() {
 }
 
 #[test]
+fn a_tunnel_says_its_version_and_wg_reads_it_as_ever() {
+    let host = Host::with_tunnel();
+    let version = host.devices.tunnels().sockets().version(&link());
+    assert_eq!(version.as_deref(), Some(env!("CARGO_PKG_VERSION")));
+    let shown = Command::new("wg").args(["show", link().as_str()]).output().unwrap();
+    assert!(shown.status.success() && shown.stderr.is_empty(), "{shown:?}");
+    assert!(!String::from_utf8_lossy(&shown.stdout).contains("version"), "{shown:?}");
+}
+
+#[test]
 fn peers_of_a_tunnel_change_move_and_go() {
     let host = Host::with_tunnel();
     let before = [peer_with(&["10.1.0.0/16", "10.2.0.0/16", "fd00::/64"]), full_peer()];

@@ -182,7 +182,7 @@ fn the_broker_says_which_setting_directory_or_address_it_cannot_use() {
     broker.ends(4, "--listen 192.0.2.1:6464", &["192.0.2.1:6464", "--listen"]);
     let first = host.command("sealane-broker").spawn().unwrap();
     first.says("try ", END).unwrap();
-    broker.ends(3, "", &["/var/lib/sealane-broker", "stop what uses it"]);
+    broker.ends(3, "", &["/var/lib/sealane-broker: another sealane-broker", "stop that one"]);
     broker.ends(4, "--data-dir /var/lib/second", &["[::]:6464", "--listen"]);
     broker.stops(&first);
     // Nothing on a working system provokes code 1.

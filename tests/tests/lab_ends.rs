@@ -25,8 +25,12 @@ struct Program {
 }
 
 fn example(mode: &str, labs: &Path) -> Command {
+    // Examples are built beside the tests, whichever programs the lab runs.
+    let tests = std::env::current_exe().unwrap();
+    let example = tests.ancestors().nth(2).unwrap().join("examples/two-hosts");
+    assert!(example.exists(), "{}: `cargo build --examples` makes it", example.display());
     let dir = built("lab-holder").unwrap().parent().unwrap().to_owned();
-    let mut command = Command::new(dir.join("examples/two-hosts"));
+    let mut command = Command::new(example);
     command.arg(mode).env("SEALANE_LAB_DIR", labs).env("SEALANE_BIN", dir);
     command
 }

@@ -20,6 +20,7 @@ use sealane_tests::product::agent::{self, CONFIG};
 use sealane_tests::product::ground::Ground;
 use sealane_tests::traffic::drive;
 use serde_json::Value;
+use tempfile::TempDir;
 
 /// Where people type, on every host.
 const DESK: &str = "/run/desk";
@@ -40,6 +41,9 @@ fn every_command_of_the_readme_does_what_it_says() {
     assert!(reader.knows_how_to_leave, "README.md does not say how to leave");
     at_desk(&reader.edge, "sealane leave");
     assert_eq!(agent::status(&reader.edge).unwrap().member, None);
+    for command in &reader.at_the_end {
+        reader.as_admin(command);
+    }
 }
 
 /// A stranger with the machines that README.md speaks of.
@@ -52,6 +56,10 @@ struct Reader {
     camera: Host,
     pin: String,
     knows_how_to_leave: bool,
+    /// What only works when there is nothing left to show.
+    at_the_end: Vec<String>,
+    /// Stands for the machines that things are installed on; the lab's own `/run` is in memory.
+    machines: TempDir,
 }
 
 impl Reader {
@@ -83,8 +91,20 @@ impl Reader {
             host.run("sealane-agent --check").unwrap();
         }
         let pin = String::new();
-        let reader =
-            Self { ground, gateway, worker, edge, pod, camera, pin, knows_how_to_leave: false };
+        let (knows_how_to_leave, at_the_end) = (false, Vec::new());
+        let machines = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let reader = Self {
+            ground,
+            gateway,
+            worker,
+            edge,
+            pod,
+            camera,
+            pin,
+            knows_how_to_leave,
+            at_the_end,
+            machines,
+        };
         for host in [&reader.ground.admin, &reader.gateway, &reader.worker, &reader.edge] {
             let broker = reader.ground.broker_addresses[0];
             let known = format!("127.0.0.1 localhost\n{broker} broker.example.net\n");
@@ -98,13 +118,21 @@ impl Reader {
     fn follow(&mut self, line: &str) {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
+            ["make", "install", arguments @ ..] => self.install(arguments),
+            ["make", "uninstall"] => self.uninstall(),
             ["make", arguments @ ..] => make(arguments),
-            ["install", "-m", "0644", unit, "/etc/systemd/system/"] => verify(&root().join(unit)),
+            ["kubectl", "sealane"] => {
+                let plugin = format!("{}/usr/local/bin/kubectl-sealane", self.machine(None));
+                let help = self.gateway.run(&format!("{plugin} --help")).unwrap();
+                assert!(help.contains("Usage: kubectl sealane"), "{help}");
+            }
             ["mkdir", "-p", "/etc/sealane"] | ["echo", .., ">", "/etc/sealane/broker.env"] => {
                 drop(self.ground.broker.shell(line).unwrap());
             }
             ["systemctl", "enable", "--now", "sealane-broker"] => self.try_broker_unit(),
             ["systemctl", "enable", "--now", "sealane-agent"] => self.start_agents(),
+            // The agents that run here are no units.
+            ["systemctl", "disable", "--now", "sealane-agent"] => {}
             ["sealane-broker", ..] => self.start_broker(line),
             ["sealane", "clusterset", "init", ..] => {
                 self.as_admin(&line.replace("PIN", &self.pin));
@@ -122,7 +150,8 @@ impl Reader {
             }
             ["sealane", "trace"] => drop(self.gateway.run("sealane trace --help").unwrap()),
             ["sealane", "trace", from, to] => self.trace(line, from, to),
-            ["sealane", "ping", "edge-1"] => drop(at_desk(&self.gateway, line)),
+            ["sealane", "member", "remove", ..] => self.at_the_end.push(line.to_owned()),
+            ["sealane", "ping", "edge-1", ..] => drop(at_desk(&self.gateway, line)),
             // The text speaks of it before it is time.
             ["sealane", "leave"] => self.knows_how_to_leave = true,
             ["curl", ..] => {
@@ -131,6 +160,51 @@ impl Reader {
             }
             _ => panic!("README.md shows `{line}`, which this test does not know how to run"),
         }
+    }
+
+    /// Not over this machine but below a folder of the lab; what is there then works.
+    fn install(&self, arguments: &[&str]) {
+        let given = |name: &str| arguments.iter().find_map(|it| it.strip_prefix(name));
+        let prefix = given("PREFIX=").unwrap_or("/usr/local");
+        let root = self.machine(given("DESTDIR="));
+        self.make(&format!("install DESTDIR={root} PREFIX={prefix}"));
+        let there = format!("{root}{prefix}");
+        for program in ["sealane", "sealane-agent", "sealane-tunnel", "sealane-broker"] {
+            self.gateway.run(&format!("{there}/bin/{program} --version")).unwrap();
+        }
+        let share = format!("{there}/share");
+        self.gateway.run(&format!("bash -n {share}/bash-completion/completions/sealane")).unwrap();
+        for page in ["sealane", "sealane-status", "sealane-token-create"] {
+            let text = self.gateway.read_file(format!("{share}/man/man1/{page}.1")).unwrap();
+            assert!(text.contains(".SH SYNOPSIS"), "{page}: {text}");
+        }
+        for unit in ["sealane-agent.service", "sealane-broker.service", "sealane-tunnel@.service"] {
+            let text =
+                self.gateway.read_file(format!("{there}/lib/systemd/system/{unit}")).unwrap();
+            verify(unit, &text, prefix);
+        }
+    }
+
+    fn uninstall(&self) {
+        let root = self.machine(None);
+        self.make(&format!("uninstall DESTDIR={root}"));
+        let left = self.gateway.shell(&format!("find {root} -not -type d")).unwrap();
+        assert_eq!(left, "", "make uninstall left something");
+    }
+
+    /// The root of the machine that `make install` runs on, or of a folder that it fills.
+    fn machine(&self, folder: Option<&str>) -> String {
+        self.machines.path().join(folder.unwrap_or("machine")).display().to_string()
+    }
+
+    /// On the gateway, with the programs that the lab runs.
+    fn make(&self, arguments: &str) {
+        let root = root();
+        let line = format!(
+            "make -C {} BIN=$(dirname $(command -v sealane-agent)) {arguments}",
+            root.display()
+        );
+        self.gateway.shell(&line).unwrap();
     }
 
     /// As systemd would start it, and stopped again: by hand is next.
@@ -245,21 +319,21 @@ fn make(arguments: &[&str]) {
     );
 }
 
-/// systemd takes the unit, with any program where `make build` does not install one.
-fn verify(unit: &Path) {
-    let text = fs::read_to_string(unit).unwrap();
-    let name = unit.file_name().unwrap();
-    let program = format!("ExecStart=/usr/bin/{}\n", unit.file_stem().unwrap().display());
-    assert!(text.contains(&program), "{} does not have {program}", unit.display());
+/// systemd takes the unit, with any program where the installed one is not on this machine.
+fn verify(name: &str, text: &str, prefix: &str) {
+    let program = text.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
+    let program = program.split(' ').next().unwrap();
+    let stem = name.split(['.', '@']).next().unwrap();
+    assert_eq!(program, format!("{prefix}/bin/{stem}"), "{name}");
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join(name);
-    fs::write(&copy, text.replace(&program, "ExecStart=/bin/true\n")).unwrap();
+    fs::write(&copy, text.replace(&format!("={program}"), "=/bin/true")).unwrap();
     let Ok(told) = Local::new("systemd-analyze").args(["verify", "--man=no"]).arg(&copy).output()
     else {
         return; // Not a systemd machine.
     };
     let said = String::from_utf8_lossy(&told.stderr);
-    let about_it = said.lines().filter(|line| line.contains(&*name.to_string_lossy()));
+    let about_it = said.lines().filter(|line| line.contains(name));
     assert_eq!(about_it.collect::<Vec<_>>(), Vec::<&str>::new());
 }
 

@@ -27,7 +27,13 @@ const LARGEST_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 #[derive(Debug, Clone, Args)]
 pub struct AgentArgs {
     /// Admin socket of the agent.
-    #[arg(long, value_name = "PATH", env = "SEALANE_SOCKET", default_value = admin::SOCKET)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        env = "SEALANE_SOCKET",
+        default_value = admin::SOCKET
+    )]
     pub socket: PathBuf,
 }
 

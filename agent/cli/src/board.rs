@@ -14,11 +14,11 @@ use sealane_api::kinds::{AdvertisementSpec, ClusterSetSpec};
 use sealane_api::names::ClusterId;
 use sealane_api::signed::Statement;
 use sealane_broker::access::{self, Broker};
+use sealane_broker::account::Credential;
 use sealane_broker::board::{CLUSTER_SET_NAME, Kind};
 use sealane_broker::{account, publish};
 use serde::Deserialize as _;
 use serde_json::Value;
-use zeroize::Zeroizing;
 
 use crate::clusterset::manifest::Manifest;
 use crate::failure::{Exit, Failure};
@@ -113,7 +113,7 @@ impl Board {
         &self,
         member: &ClusterId,
         lifetime_seconds: u64,
-    ) -> Result<Zeroizing<String>, Failure> {
+    ) -> Result<Credential, Failure> {
         let seconds = i64::try_from(lifetime_seconds).unwrap_or(i64::MAX);
         account::issue(&self.broker, member.as_str(), seconds)
             .await

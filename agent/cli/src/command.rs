@@ -3,16 +3,21 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use clap_complete::Shell;
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use crate::agent::AgentArgs;
 use crate::clusterset::ClusterSetCommand;
 use crate::failure::{Exit, Failure};
 use crate::identity::IdentityCommand;
+use crate::install::{CompletionsArgs, ManArgs};
 use crate::member::MemberCommand;
-use crate::show::form::print;
+use crate::show::form::FormArgs;
 use crate::token::TokenCommand;
-use crate::{clusterset, identity, join, leave, member, peers, ping, routes, status, token, trace};
+use crate::{
+    clusterset, identity, install, join, leave, member, peers, ping, routes, status, token, trace,
+};
 
 const PLUGIN: &str = "kubectl-sealane";
 
@@ -20,7 +25,7 @@ const AFTER: &str = "\
 Examples:
   sealane status
   sealane trace 10.1.0.5 10.2.0.9
-  sealane token create --cluster edge-1 --cidr 192.168.7.0/24 --output edge-1.token
+  sealane token create --cluster edge-1 --cidr 192.168.7.0/24 --token-file edge-1.token
 
 Named kubectl-sealane and on the PATH, the same program is `kubectl sealane`.
 
@@ -40,6 +45,11 @@ Colour is used on a terminal unless NO_COLOR is set.";
 pub struct CommandLine {
     #[command(subcommand)]
     command: Command,
+    /// Before the command or behind it; the commands that use them declare them again.
+    #[command(flatten)]
+    agent: AgentArgs,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -72,25 +82,70 @@ enum Command {
     Token(TokenCommand),
     /// Print a script that completes commands in a shell.
     Completions(CompletionsArgs),
-}
-
-/// `sealane completions`.
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  source <(sealane completions bash)")]
-struct CompletionsArgs {
-    /// The shell.
-    shell: Shell,
+    /// Write the manual pages of all commands into a folder.
+    Man(ManArgs),
 }
 
 /// Reads the command line; ends the program with code 2 when it is wrong.
 pub fn parse(arguments: Vec<OsString>) -> CommandLine {
-    let mut command = CommandLine::command();
-    if is_plugin(arguments.first()) {
-        command = command.bin_name("kubectl sealane");
-    }
+    let plugin = is_plugin(arguments.first());
+    let mut command = grammar(plugin);
     let matches = command.clone().get_matches_from(arguments);
+    if let Some((flag, leaf)) = stray_global(&CommandLine::command(), &matches) {
+        let text = format!("`{leaf}` takes no {flag}\n");
+        command.error(ErrorKind::ArgumentConflict, text).exit();
+    }
     CommandLine::from_arg_matches(&matches)
         .unwrap_or_else(|error| error.format(&mut command).exit())
+}
+
+/// The whole command line as clap is to read it.
+fn grammar(plugin: bool) -> clap::Command {
+    let command = CommandLine::command();
+    let globals: Vec<Arg> =
+        command.get_arguments().filter(|it| it.is_global_set()).cloned().collect();
+    let command = without_help_of(command, &globals);
+    if plugin { command.bin_name("kubectl sealane") } else { command }
+}
+
+/// Flags before the command reach every command; the help of those that do not use them is silent.
+fn without_help_of(command: clap::Command, globals: &[Arg]) -> clap::Command {
+    command.mut_subcommands(|sub| {
+        if sub.has_subcommands() {
+            return without_help_of(hiding(sub, globals), globals);
+        }
+        hiding(sub, globals)
+    })
+}
+
+fn hiding(command: clap::Command, globals: &[Arg]) -> clap::Command {
+    let missing: Vec<Arg> = globals
+        .iter()
+        .filter(|global| !declares(&command, global.get_id().as_str()))
+        .map(|global| global.clone().hide(true))
+        .collect();
+    command.args(missing)
+}
+
+fn declares(command: &clap::Command, id: &str) -> bool {
+    command.get_arguments().any(|arg| arg.get_id() == id)
+}
+
+/// Finds a global flag that was typed for a command which does not use it: its name and the command.
+fn stray_global(root: &clap::Command, matches: &ArgMatches) -> Option<(String, String)> {
+    let (mut leaf, mut place) = (root, matches);
+    while let Some((name, below)) = place.subcommand() {
+        (leaf, place) = (leaf.find_subcommand(name)?, below);
+    }
+    root.get_arguments()
+        .filter(|global| global.is_global_set() && !declares(leaf, global.get_id().as_str()))
+        .find(|global| {
+            place.value_source(global.get_id().as_str()) == Some(ValueSource::CommandLine)
+        })
+        .map(|global| {
+            let flag = format!("--{}", global.get_long().unwrap_or_default());
+            (flag, leaf.get_name().to_owned())
+        })
 }
 
 fn is_plugin(program: Option<&OsString>) -> bool {
@@ -111,15 +166,9 @@ pub async fn run(line: CommandLine) -> Result<Exit, Failure> {
         Command::Clusterset(command) => clusterset::run(command).await,
         Command::Member(command) => member::run(command).await,
         Command::Token(command) => token::run(command).await,
-        Command::Completions(args) => completions(&args),
+        Command::Completions(args) => install::completions(&args),
+        Command::Man(args) => install::man(&args),
     }
-}
-
-fn completions(args: &CompletionsArgs) -> Result<Exit, Failure> {
-    let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut CommandLine::command(), "sealane", &mut script);
-    print(&String::from_utf8_lossy(&script))?;
-    Ok(Exit::Fine)
 }
 
 #[cfg(test)]

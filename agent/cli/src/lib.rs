@@ -19,3 +19,4 @@ pub mod token;
 pub mod board;
 pub mod clock;
 pub mod random;
+pub mod install;

@@ -64,7 +64,7 @@ fn a_root_key_under_a_passphrase_signs_with_it_only() {
 #[test]
 fn a_token_goes_from_create_to_inspect() {
     let desk = Desk::with_clusterset();
-    desk.run(&format!("{CREATE} --output a.token")).ends(0);
+    desk.run(&format!("{CREATE} --token-file a.token")).ends(0);
     assert_eq!(mode(&desk, "a.token"), 0o600);
     let run = desk.run("token inspect --token-file a.token -o json").ends(0);
     let shown: Value = serde_json::from_str(&run.out).unwrap();
@@ -97,13 +97,13 @@ fn no_output_but_the_token_itself_holds_a_secret() {
     let root: Value = serde_json::from_str(&desk.read("clusterset/root.key")).unwrap();
     let recovery = desk.read("recovery").trim().to_owned();
     let create =
-        desk.run(&format!("{CREATE} --credential-file credential --output a.token")).ends(0);
+        desk.run(&format!("{CREATE} --credential-file credential --token-file a.token")).ends(0);
     let token = desk.read("a.token").trim().to_owned();
     let agent = FakeAgent::with([(
         admin::JOIN,
         json!({"clusterset": "c", "member": "cluster-a", "node": "n", "fingerprint": "f", "next": []}),
     )]);
-    let join = format!("join --token-file a.token --socket {}", agent.socket().display());
+    let join = format!("join --no-wait --token-file a.token --socket {}", agent.socket().display());
     let runs: Vec<Run> = [
         "token inspect --token-file a.token",
         "token inspect --token-file a.token -o yaml",
@@ -130,13 +130,14 @@ fn no_output_but_the_token_itself_holds_a_secret() {
 #[test]
 fn join_refuses_a_damaged_token_before_the_agent_sees_it() {
     let desk = Desk::with_clusterset();
-    desk.run(&format!("{CREATE} --output a.token")).ends(0);
+    desk.run(&format!("{CREATE} --token-file a.token")).ends(0);
     let damaged = desk.read("a.token").replace("slj1.e", "slj1.f");
     desk.write("damaged.token", &damaged);
     let agent = FakeAgent::refusing(admin::JOIN, 422);
     let socket = agent.socket();
-    let join =
-        |file: &str| desk.run(&format!("join --token-file {file} --socket {}", socket.display()));
+    let join = |file: &str| {
+        desk.run(&format!("join --no-wait --token-file {file} --socket {}", socket.display()))
+    };
     let run = join("damaged.token").ends(5);
     assert!(run.err.contains("TokenDamaged"), "{}", run.err);
     run.hides(damaged.trim());
@@ -148,7 +149,7 @@ fn join_refuses_a_damaged_token_before_the_agent_sees_it() {
 #[test]
 fn a_token_file_that_others_can_read_is_warned_about() {
     let desk = Desk::with_clusterset();
-    desk.run(&format!("{CREATE} --output a.token")).ends(0);
+    desk.run(&format!("{CREATE} --token-file a.token")).ends(0);
     std::fs::set_permissions(desk.path("a.token"), std::fs::Permissions::from_mode(0o644)).unwrap();
     let run = desk.run("token inspect --token-file a.token").ends(0);
     run.complains(&["warning", "a.token", "644", "chmod 600"]);
@@ -157,7 +158,7 @@ fn a_token_file_that_others_can_read_is_warned_about() {
 #[test]
 fn a_grant_that_breaks_a_rule_is_refused_and_changes_nothing() {
     let desk = Desk::with_clusterset();
-    desk.run(&format!("{CREATE} --output a.token")).ends(0);
+    desk.run(&format!("{CREATE} --token-file a.token")).ends(0);
     let before = desk.read("clusterset/clusterset.yaml");
     for (line, code, word) in [
         ("--cluster b --cidr 10.1.128.0/17", 5, "ClusterSetOverlap"),
@@ -168,7 +169,7 @@ fn a_grant_that_breaks_a_rule_is_refused_and_changes_nothing() {
         ("--cluster b --cidr 10.2.0.0/16 --valid-for 91d", 2, "90d"),
         ("--cluster cluster-a --cidr 10.1.0.0/16", 5, "--rekey"),
         ("--cluster b --cidr 10.2.0.0/16 --rekey", 5, "not on the list"),
-        ("--cluster b --cidr 10.2.0.0/16 --output a.token", 5, "exists already"),
+        ("--cluster b --cidr 10.2.0.0/16 --token-file a.token", 5, "exists already"),
     ] {
         let run = desk.run(&format!("token create {line}")).ends(code);
         assert!(run.err.contains(word), "{line}: {}", run.err);
@@ -180,7 +181,7 @@ fn a_grant_that_breaks_a_rule_is_refused_and_changes_nothing() {
 #[test]
 fn a_member_is_updated_rekeyed_and_removed_each_as_a_version() {
     let desk = Desk::with_clusterset();
-    desk.run(&format!("{CREATE} --output a.token")).ends(0);
+    desk.run(&format!("{CREATE} --token-file a.token")).ends(0);
     desk.run(
         "member update --cluster cluster-a --cidr 10.4.0.0/16 --gateways 2 --namespace-grant shop",
     )
@@ -188,7 +189,7 @@ fn a_member_is_updated_rekeyed_and_removed_each_as_a_version() {
     let member = list(&desk)["members"][0].clone();
     assert_eq!(member["cidrs"], json!(["10.4.0.0/16"]));
     assert_eq!((&member["gateways"], &member["namespaces"]), (&json!(2), &json!(["shop"])));
-    desk.run("token create --cluster cluster-a --rekey --output b.token").ends(0);
+    desk.run("token create --cluster cluster-a --rekey --token-file b.token").ends(0);
     let (old, new) = (desk.read("a.token"), desk.read("b.token"));
     let key = |text: &str| Token::decode(text).unwrap().join.unwrap().public();
     assert_ne!(key(&old), key(&new));
@@ -204,7 +205,7 @@ fn a_member_is_updated_rekeyed_and_removed_each_as_a_version() {
 #[test]
 fn a_list_that_was_tampered_with_is_not_built_upon() {
     let desk = Desk::with_clusterset();
-    desk.run(&format!("{CREATE} --output a.token")).ends(0);
+    desk.run(&format!("{CREATE} --token-file a.token")).ends(0);
     let good = desk.read("clusterset/clusterset.yaml");
     let other = Desk::with_clusterset();
     let payload = good.lines().find(|line| line.trim_start().starts_with("eyJ")).unwrap().trim();
@@ -268,4 +269,70 @@ fn as_a_kubectl_plugin_it_calls_itself_kubectl_sealane() {
     let output = std::process::Command::new(plugin).args(["trace", "--help"]).output().unwrap();
     let help = String::from_utf8(output.stdout).unwrap();
     assert!(help.contains("Usage: kubectl sealane trace"), "{help}");
+}
+
+#[test]
+fn a_network_that_is_not_written_canonically_is_answered_with_the_one_that_was_meant() {
+    let desk = Desk::with_clusterset();
+    for (typed, meant) in [
+        ("10.1.2.3/16", "10.1.0.0/16"),
+        ("FD00:1::/48", "fd00:1::/48"),
+        ("fd00:1:0::7/048", "fd00:1::/48"),
+        ("192.0.2.7", "192.0.2.7/32"),
+    ] {
+        let run = desk.run(&format!("token create --cluster a --cidr {typed}")).ends(2);
+        assert!(run.err.contains(&format!("did you mean {meant}")), "{typed}: {}", run.err);
+    }
+    let run = desk.run("token create --cluster a --cidr 10.1/16").ends(2);
+    assert!(!run.err.contains("did you mean"), "{}", run.err);
+}
+
+#[test]
+fn a_pin_may_begin_with_a_hyphen() {
+    let pin = format!("-{}", "A".repeat(42));
+    let desk = Desk::new();
+    let init = "clusterset init --no-passphrase --recovery-file r --broker https://192.0.2.1";
+    desk.run(&format!("{init} --broker-pin {pin}")).ends(0);
+    assert!(desk.run("clusterset show -o json").ends(0).out.contains(&pin));
+}
+
+#[test]
+fn completions_and_manual_are_made_for_every_command() {
+    let desk = Desk::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = desk.run(&format!("completions {shell}")).ends(0).out;
+        assert!(script.contains("sealane") && script.contains("token-file"), "{shell}");
+    }
+    std::fs::create_dir(desk.path("man1")).unwrap();
+    desk.run("man man1").ends(0);
+    for page in ["sealane", "sealane-status", "sealane-clusterset-init"] {
+        let text = desk.read(&format!("man1/{page}.1"));
+        assert!(text.contains(".SH SYNOPSIS") && text.contains("Example"), "{page}:\n{text}");
+    }
+    desk.run("man nowhere").ends(5).complains(&["nowhere", "name a folder"]);
+}
+
+#[test]
+fn the_end_of_a_service_accounts_token_is_read_from_it() {
+    let desk = Desk::with_clusterset();
+    let claims = "eyJleHAiOjE4MDAwMDAwMDAsInN1YiI6Im1lbWJlci1hIn0"; // {"exp":1800000000,"sub":"member-a"}
+    for (at, (credential, shown)) in [
+        (format!("e30.{claims}.c2ln"), "in the token, good until 2027-01-15 08:00 UTC"),
+        ("e30.bm9uZQ.c2ln".to_owned(), "in the token"),
+        ("opaque".to_owned(), "in the token"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        desk.write("credential", &credential);
+        let file = format!("{at}.token");
+        let create =
+            format!("token create --cluster m{at} --cidr 10.{}.0.0/16 --token-file {file}", at + 1);
+        std::fs::set_permissions(desk.path("credential"), std::fs::Permissions::from_mode(0o600))
+            .unwrap();
+        desk.run(&format!("{create} --credential-file credential")).ends(0);
+        let run = desk.run(&format!("token inspect --token-file {file}")).ends(0);
+        let line = run.out.lines().find(|line| line.starts_with("credential")).unwrap();
+        assert_eq!(line.split_once("  ").unwrap().1.trim(), shown);
+    }
 }

@@ -211,8 +211,86 @@ fn wrong_arguments_are_code_two() {
         "clusterset init --no-passphrase --broker http://192.0.2.1",
         "clusterset init --no-passphrase --broker https://192.0.2.1 --broker-pin short",
         "clusterset init --broker-pin AAAA",
+        "join --token-file a --no-wait --timeout 5s",
+        "--socket agent.sock token inspect --token-file a",
+        "-o json completions bash",
+        "clusterset apply -o json",
+        "-o csv status",
     ] {
         desk.run(line).ends(2);
     }
     assert!(!desk.path("clusterset").exists(), "a refused command left a folder");
+}
+
+#[test]
+fn the_socket_and_the_form_stand_before_the_command_or_behind_it() {
+    let agent = FakeAgent::with([(admin::STATUS, documents::good_status())]);
+    let (desk, socket) = (Desk::new(), agent.socket());
+    let socket = socket.display();
+    let expected = desk.run(&format!("status -o json --socket {socket}")).ends(0).out;
+    for line in [
+        format!("--socket {socket} status -o json"),
+        format!("-o json --socket {socket} status"),
+        format!("--output=json status --socket={socket}"),
+        format!("-o yaml status -o json --socket {socket}"),
+    ] {
+        assert_eq!(desk.run(&line).ends(0).out, expected, "{line}");
+    }
+    let run = desk.run(&format!("--socket {socket} identity -o json show")).ends(0);
+    assert!(run.out.starts_with('{'), "{}", run.out);
+}
+
+#[test]
+fn a_flag_before_a_command_that_does_not_use_it_is_refused_and_not_in_its_help() {
+    let desk = Desk::new();
+    let run = desk.run("--socket agent.sock clusterset show").ends(2);
+    assert!(run.err.contains("`show` takes no --socket"), "{}", run.err);
+    assert!(!desk.run("clusterset show --help").ends(0).out.contains("--socket"));
+    assert!(desk.run("status --help").ends(0).out.contains("--socket"));
+}
+
+#[test]
+fn as_a_plugin_of_kubectl_it_calls_itself_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let plugin = folder.path().join("kubectl-sealane");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_sealane"), &plugin).unwrap();
+    let said = |arguments: &[&str]| {
+        let output = std::process::Command::new(&plugin).args(arguments).output().unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    assert!(
+        said(&["--help"]).contains("Usage: kubectl sealane [OPTIONS] <COMMAND>"),
+        "{}",
+        said(&["--help"])
+    );
+    for line in [&["trace", "--help"][..], &["trace"][..]] {
+        assert!(said(line).contains("Usage: kubectl sealane trace"), "{}", said(line));
+    }
+    let nested = said(&["token", "create", "--help"]);
+    assert!(nested.contains("Usage: kubectl sealane token create"), "{nested}");
+}
+
+#[test]
+fn the_help_of_every_command_has_an_example_and_that_of_all_the_exit_codes() {
+    fn walk(desk: &Desk, words: &str) -> usize {
+        let help = desk.run(&format!("{words} --help")).ends(0).out;
+        let commands = help.split_once("Commands:\n").map_or("", |(_, rest)| rest);
+        let names: Vec<&str> = commands
+            .lines()
+            .take_while(|line| !line.is_empty())
+            .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+            .filter_map(|line| line.split_whitespace().next())
+            .filter(|name| *name != "help")
+            .collect();
+        if names.is_empty() || words.is_empty() {
+            assert!(help.contains("Example"), "`{words}` has no example:\n{help}");
+        }
+        names.iter().map(|name| walk(desk, &format!("{words} {name}"))).sum::<usize>() + 1
+    }
+    let desk = Desk::new();
+    assert!(walk(&desk, "") > 20, "hardly a command was found");
+    let help = desk.run("--help").ends(0).out;
+    for code in 0..=5 {
+        assert!(help.contains(&format!("\n  {code}  ")), "code {code} is not in:\n{help}");
+    }
 }

@@ -114,12 +114,16 @@ async fn enrol(token: &Token, seed: u8) -> VerifyKey {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_brings_its_member_to_the_broker_and_to_its_own_objects_only() {
     let office = Office::open().await;
-    let create = "token create --cluster cluster-a --cidr 10.1.0.0/16 --output a.token";
+    let create = "token create --cluster cluster-a --cidr 10.1.0.0/16 --token-file a.token";
     office.admin(create).await.ends(0);
     let spec = office.list_on_broker().await;
     assert_eq!(spec["view"]["version"], json!(2));
     let token = office.token("a.token");
     assert!(!token.credential.is_empty());
+    let life = token.credential_expires.unwrap().0 - sealane_cli::clock::now().0;
+    assert!((364 * 86_400..=365 * 86_400).contains(&life), "{life} s");
+    let shown = office.run("token inspect --token-file a.token").await.ends(0);
+    assert!(shown.out.contains("in the token, good until 20"), "{}", shown.out);
     enrol(&token, 40).await;
     let broker = as_member(&token);
     let other = publish::publish(&broker, Kind::Advertisement, "cluster-b.x", &json!({})).await;
@@ -131,7 +135,7 @@ async fn a_token_brings_its_member_to_the_broker_and_to_its_own_objects_only() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_enrolled_is_pinned_by_its_fingerprint() {
     let office = Office::open().await;
-    let create = "token create --cluster cluster-a --cidr 10.1.0.0/16 --output a.token";
+    let create = "token create --cluster cluster-a --cidr 10.1.0.0/16 --token-file a.token";
     office.admin(create).await.ends(0);
     let key = enrol(&office.token("a.token"), 50).await;
     let wrong = VerifyKey::fingerprint(&SigningSeed::from_bytes(Zeroizing::new([9; 32])).public());
@@ -149,7 +153,7 @@ async fn a_member_that_enrolled_is_pinned_by_its_fingerprint() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_removed_member_is_off_the_list_and_its_credential_is_dead() {
     let office = Office::open().await;
-    let create = "token create --cluster cluster-a --cidr 10.1.0.0/16 --output a.token";
+    let create = "token create --cluster cluster-a --cidr 10.1.0.0/16 --token-file a.token";
     office.admin(create).await.ends(0);
     office.admin("member remove --cluster cluster-a").await.ends(0);
     let view = office.list_on_broker().await["view"].clone();
@@ -162,7 +166,7 @@ async fn a_removed_member_is_off_the_list_and_its_credential_is_dead() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rekeyed_member_has_a_new_credential_and_the_old_one_is_dead() {
     let office = Office::open().await;
-    let create = "token create --cluster cluster-a --output";
+    let create = "token create --cluster cluster-a --token-file";
     office.admin(&format!("{create} a.token --cidr 10.1.0.0/16")).await.ends(0);
     office.admin(&format!("{create} b.token --rekey")).await.ends(0);
     let old = as_member(&office.token("a.token"));
@@ -193,7 +197,7 @@ async fn a_broker_that_is_away_is_code_four_and_leaves_all_as_it_was() {
     let desk = office.desk;
     office.server.stop().await;
     let line = format!(
-        "token create --cluster cluster-a --cidr 10.1.0.0/16 --output a.token --kubeconfig {kubeconfig}"
+        "token create --cluster cluster-a --cidr 10.1.0.0/16 --token-file a.token --kubeconfig {kubeconfig}"
     );
     let run = tokio::task::block_in_place(|| desk.run(&line)).ends(4);
     run.complains(&["https://127.0.0.1:", "check that it runs"]);

@@ -165,3 +165,15 @@ fn colours_frame_words_and_change_no_column() {
     let expected = status::screen::draw(&status, NOW, Palette::Plain);
     assert_eq!(trimmed.join("\n"), expected.trim_end());
 }
+
+#[test]
+fn wide_and_combining_characters_leave_columns_aligned() {
+    let mut document = documents::routes();
+    document["routes"][0]["reason"] = serde_json::json!("x");
+    document["routes"][0]["member"] = serde_json::json!("集群");
+    document["routes"][1]["member"] = serde_json::json!("e\u{301}");
+    let drawn = routes::draw(&self::document(document), Palette::Plain);
+    let lines: Vec<&str> = drawn.lines().collect();
+    assert!(lines[1].starts_with("10.2.0.0/16  集群    routed       cluster-b.b"), "{drawn}");
+    assert!(lines[2].starts_with("fd00:2::/48  e\u{301}       unreachable  -"), "{drawn}");
+}

@@ -7,8 +7,10 @@
 //! only, so trying a private address under a lane that works over a public one would lose packets
 //! until the peer's next one came; the better address has its chance at the next loss of the lane.
 //!
-//! WireGuard itself sends one initiation in 5 s and peer, so moving on every 5 s gives each candidate
-//! one, and never two within 5 s.
+//! The first round through the list is quick: `sealane-tunnel` calls a new endpoint at once, and an
+//! answer that comes after its turn is believed all the same, because the lane roams to it. The last
+//! address of that round, and each one in the rounds that follow, keeps its turn for 5 s, the pause
+//! in which WireGuard sends one initiation to a peer: no candidate gets two within 5 s.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,7 +19,10 @@ use std::time::Duration;
 use crate::seed::Seed;
 use crate::time::Time;
 
-/// How long a candidate is tried at first: one handshake attempt (WireGuard's REKEY_TIMEOUT).
+/// How long a candidate is tried in the first round while others were not tried yet: a round trip
+/// over most networks.
+pub const FIRST_ATTEMPT: Duration = Duration::from_millis(250);
+/// How long a candidate is tried after that: one handshake attempt (WireGuard's REKEY_TIMEOUT).
 pub const ATTEMPT: Duration = Duration::from_secs(5);
 /// How long a candidate is tried once many rounds were in vain.
 pub const ATTEMPT_CEILING: Duration = Duration::from_secs(30);
@@ -189,17 +194,18 @@ impl CandidateSearch {
         let untried = |at: &SocketAddr| heard && self.trying() != Some(*at);
         if let Some(endpoint) = report.endpoint.filter(untried) {
             self.learn(Some(endpoint));
-            self.begin(now, endpoint);
+            self.begin(now, endpoint, ATTEMPT);
             return Choice::LeaveAlone;
         }
         if let Some(address) = self.last.filter(|at| report.endpoint.is_none() && untried(at)) {
-            self.begin(now, address);
+            self.begin(now, address, ATTEMPT);
             return Choice::Set(address);
         }
         if self.attempt.is_none_or(|attempt| attempt.until <= now) {
             self.attempt = None;
             let Some(address) = self.next_address() else { return Choice::LeaveAlone };
-            self.begin(now, address);
+            let others_wait = self.usable().any(|(known, tries)| *tries == 0 && known.address != address);
+            self.begin(now, address, if others_wait { FIRST_ATTEMPT } else { ATTEMPT });
         }
         match self.attempt {
             Some(attempt) if report.endpoint != Some(attempt.address) => {
@@ -266,23 +272,26 @@ impl CandidateSearch {
         self.tried.insert(Candidate { source: Source::Learnt, address }, round);
     }
 
-    fn next_address(&self) -> Option<SocketAddr> {
-        let reachable = |known: &Candidate| match known.address {
+    fn usable(&self) -> impl Iterator<Item = (&Candidate, &u32)> {
+        self.tried.iter().filter(|(known, _)| match known.address {
             SocketAddr::V4(_) => self.families.ipv4,
             SocketAddr::V6(_) => self.families.ipv6,
-        };
-        let usable = self.tried.iter().filter(|(known, _)| reachable(known));
-        usable.min_by_key(|(known, tries)| (**tries, **known)).map(|(known, _)| known.address)
+        })
     }
 
-    fn begin(&mut self, now: Time, address: SocketAddr) {
+    fn next_address(&self) -> Option<SocketAddr> {
+        self.usable().min_by_key(|(known, tries)| (**tries, **known)).map(|(known, _)| known.address)
+    }
+
+    /// Starts an attempt of this length at least; later rounds take longer.
+    fn begin(&mut self, now: Time, address: SocketAddr, least: Duration) {
         let tries = self.tried.iter_mut().find(|(known, _)| known.address == address);
         let rounds =
             tries.map_or(0, |(_, tries)| std::mem::replace(tries, tries.saturating_add(1)));
         let doublings = rounds.saturating_sub(PATIENT_ROUNDS - 1).min(8);
-        let length = ATTEMPT.saturating_mul(1 << doublings).min(ATTEMPT_CEILING);
+        let length = least.saturating_mul(1 << doublings).min(ATTEMPT_CEILING);
         self.steps += 1;
-        let until = now.after(self.seed.jittered(length, self.steps).max(ATTEMPT));
+        let until = now.after(self.seed.jittered(length, self.steps).max(least));
         self.attempt = Some(Attempt { address, until });
     }
 }

@@ -15,6 +15,8 @@ pub const TIMEOUT_FLOOR: Duration = Duration::from_millis(80);
 pub const TIMEOUT_CEILING: Duration = Duration::from_secs(3);
 /// Used while no round-trip time is known.
 pub const TIMEOUT_FIRST: Duration = Duration::from_millis(500);
+/// An estimate of fewer samples than this is young.
+const SETTLING: u32 = 16;
 /// A path with no variance at all still gets this much slack.
 const VARIANCE_FLOOR: Duration = Duration::from_millis(10);
 
@@ -82,6 +84,7 @@ struct Estimate {
     smoothed_us: u64,
     variation_us: u64,
     last_us: u64,
+    samples: u32,
 }
 
 impl Window {
@@ -122,7 +125,7 @@ impl Window {
         // What is read later than anybody waits measures a stall of the reader, not the path.
         if now.since(sent) <= TIMEOUT_CEILING {
             self.estimate = Some(match self.estimate {
-                None => Estimate { smoothed_us: rtt_us, variation_us: rtt_us / 2, last_us: rtt_us },
+                None => Estimate::first(rtt_us),
                 Some(before) => before.with(rtt_us),
             });
         }
@@ -175,13 +178,24 @@ impl Window {
 }
 
 impl Estimate {
+    fn first(rtt_us: u64) -> Estimate {
+        Estimate { smoothed_us: rtt_us, variation_us: rtt_us / 2, last_us: rtt_us, samples: 1 }
+    }
+
+    /// The first probes of a lane wait in the tunnel for its handshake: of a young estimate, what is
+    /// far above a newer sample is no measure of the path, and would keep its death from notice.
     fn with(self, rtt_us: u64) -> Estimate {
+        let samples = self.samples.saturating_add(1);
+        if samples <= SETTLING && rtt_us < self.smoothed_us / 2 {
+            return Estimate { samples, ..Estimate::first(rtt_us) };
+        }
         let gap = self.smoothed_us.abs_diff(rtt_us);
         let blend = |old: u64, new: u64, parts: u64| old - old / parts + new / parts;
         Estimate {
             smoothed_us: blend(self.smoothed_us, rtt_us, 8),
             variation_us: blend(self.variation_us, gap, 4),
             last_us: rtt_us,
+            samples,
         }
     }
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use sealane_probe::candidates::{
-    ATTEMPT, ATTEMPT_CEILING, Candidate, CandidateSearch, Choice, Families, QUIET, Source,
-    TunnelReport,
+    ATTEMPT, ATTEMPT_CEILING, Candidate, CandidateSearch, Choice, FIRST_ATTEMPT, Families, QUIET,
+    Source, TunnelReport,
 };
 use sealane_probe::health::Interest;
 use sealane_probe::path::{Path, PathConfig};
@@ -29,6 +29,26 @@ fn candidates_are_tried_private_first_then_public_then_observed_and_round_again(
     let mut lane = Lane::new(BOTH);
     lane.run(Duration::from_secs(30));
     assert_eq!(lane.sets()[..5], [PRIVATE, PRIVATE6, PUBLIC, OBSERVED, PRIVATE]);
+}
+
+#[test]
+fn a_lane_whose_first_three_addresses_are_wrong_is_up_within_a_second() {
+    let mut lane = Lane::new(BOTH);
+    lane.tunnel.answering = set(&[OBSERVED]);
+    lane.run(Duration::from_secs(1) + STEP);
+    assert!(lane.tunnel.handshake.is_some(), "{:?}", lane.sets());
+    lane.run(Duration::from_secs(600));
+    assert_eq!(lane.sets(), [PRIVATE, PRIVATE6, PUBLIC, OBSERVED]);
+}
+
+#[test]
+fn only_the_first_round_is_quick() {
+    let mut lane = Lane::new(BOTH);
+    lane.run(Duration::from_secs(40));
+    let gaps: Vec<Duration> =
+        lane.set.windows(2).map(|pair| pair[1].0.since(pair[0].0)).take(6).collect();
+    assert!(gaps[..3].iter().all(|gap| *gap < FIRST_ATTEMPT * 2), "{gaps:?}");
+    assert!(gaps[3..].iter().all(|gap| *gap >= ATTEMPT), "{gaps:?}");
 }
 
 #[test]
@@ -75,7 +95,7 @@ fn a_better_address_does_not_disturb_a_lane_that_works() {
 #[test]
 fn an_endpoint_heard_from_during_the_search_gets_its_own_attempt() {
     let mut lane = Lane::new(BOTH);
-    lane.run(Duration::from_secs(7));
+    lane.run(Duration::from_secs(3));
     lane.tunnel.roam(ROAMED);
     lane.run(Duration::from_secs(4));
     assert_eq!(lane.tunnel.endpoint, Some(at(ROAMED)));
@@ -145,8 +165,8 @@ fn a_session_too_old_to_be_used_does_not_count_as_working() {
 fn a_write_that_was_lost_is_repeated() {
     let mut search = CandidateSearch::new(Time::ZERO, Seed(1), BOTH);
     search.set_candidates(&list());
-    for second in 0..4 {
-        let now = Time::ZERO.after(Duration::from_secs(second));
+    for tenth in 0..3 {
+        let now = Time::ZERO.after(FIRST_ATTEMPT.mul_f64(f64::from(tenth) / 10.0));
         assert_eq!(search.step(now, &unheard(None)), Choice::Set(at(PRIVATE)));
     }
 }
@@ -154,7 +174,7 @@ fn a_write_that_was_lost_is_repeated() {
 #[test]
 fn a_changed_list_keeps_progress_and_a_removed_address_is_left_at_once() {
     let mut lane = Lane::new(BOTH);
-    lane.run(Duration::from_secs(12));
+    lane.run(Duration::from_secs(17));
     assert_eq!(lane.search.trying(), Some(at(PUBLIC)));
     let newcomer = candidate(Source::Private, "192.0.2.99:51820");
     let mut changed = list();
@@ -235,29 +255,34 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..Default::default() })]
 
     #[test]
-    fn no_candidate_gets_two_initiations_within_5_s(seed: u64, sources in prop::collection::vec(0u8..3, 1..16)) {
+    fn no_candidate_gets_two_initiations_within_5_s(
+        seed: u64, kernel: bool, sources in prop::collection::vec(0u8..3, 1..16),
+    ) {
         let mut lane = Lane::new(BOTH);
+        lane.tunnel.calls = if kernel { Calls::EveryFiveSeconds } else { Calls::NewEndpointsAtOnce };
         lane.search = CandidateSearch::new(Time::ZERO, Seed(seed), BOTH);
         lane.search.set_candidates(&many(&sources));
         lane.run(Duration::from_secs(600));
         for times in lane.tunnel.initiations.values() {
             for pair in times.windows(2) {
-                prop_assert!(pair[1].since(pair[0]) >= Duration::from_secs(5));
+                prop_assert!(pair[1].since(pair[0]) >= Duration::from_secs(5), "{:?}", times);
             }
         }
     }
 
     #[test]
     fn every_candidate_is_tried_and_the_one_that_answers_is_found(
-        seed: u64, sources in prop::collection::vec(0u8..3, 1..16), which: prop::sample::Index,
+        seed: u64, kernel: bool, sources in prop::collection::vec(0u8..3, 1..16),
+        which: prop::sample::Index,
     ) {
         let candidates = many(&sources);
         let answers = which.get(&candidates).address;
         let mut lane = Lane::new(BOTH);
+        lane.tunnel.calls = if kernel { Calls::EveryFiveSeconds } else { Calls::NewEndpointsAtOnce };
         lane.search = CandidateSearch::new(Time::ZERO, Seed(seed), BOTH);
         lane.search.set_candidates(&candidates);
         lane.tunnel.answering = BTreeSet::from([answers]);
-        lane.run(Duration::from_secs(16 * 6));
+        lane.run(if kernel { Duration::from_secs(17 * 6) } else { FIRST_ATTEMPT * 2 * 16 });
         prop_assert_eq!(lane.tunnel.endpoint, Some(answers));
         prop_assert_eq!(lane.search.trying(), None);
     }
@@ -278,7 +303,7 @@ proptest! {
     }
 }
 
-const STEP: Duration = Duration::from_millis(500);
+const STEP: Duration = Duration::from_millis(100);
 
 /// A search and the tunnel it steers.
 struct Lane {
@@ -288,9 +313,21 @@ struct Lane {
     set: Vec<(Time, SocketAddr)>,
 }
 
-/// WireGuard as the search sees it: one endpoint, one initiation in 5 s.
+/// When a tunnel without a session calls its peer.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Calls {
+    /// As `sealane-tunnel` does.
+    #[default]
+    NewEndpointsAtOnce,
+    /// As the kernel does, wherever the endpoint has been set to meanwhile.
+    EveryFiveSeconds,
+}
+
+/// WireGuard as the search sees it: one endpoint, one initiation in 5 s to it.
 #[derive(Default)]
 struct Tunnel {
+    calls: Calls,
+    called: Option<SocketAddr>,
     endpoint: Option<SocketAddr>,
     handshake: Option<Time>,
     received: u64,
@@ -311,9 +348,11 @@ impl Tunnel {
         let answers = self.answering.contains(&endpoint);
         let old = self.handshake.is_none_or(|done| now.since(done) > Duration::from_secs(120));
         let quiet = !answers || old;
+        let moved = self.called != Some(endpoint) && self.handshake.is_none();
         let may = self.last_initiation.is_none_or(|last| now.since(last) >= Duration::from_secs(5));
-        if quiet && may {
+        if quiet && (may || (moved && self.calls == Calls::NewEndpointsAtOnce)) {
             self.last_initiation = Some(now);
+            self.called = Some(endpoint);
             self.initiations.entry(endpoint).or_default().push(now);
             if answers {
                 self.handshake = Some(now);

@@ -50,6 +50,22 @@ fn the_death_of_a_path_that_carries_traffic_is_noticed_within_a_second() {
 }
 
 #[test]
+fn a_young_path_whose_first_probe_waited_for_a_handshake_is_missed_as_soon_as_any() {
+    for seed in 0..200 {
+        let mut sim = Sim::new(seed, V4, Interest::Carrying, Weather::fair(ms(1_500)));
+        sim.advance(ms(10));
+        sim.weather = Weather::fair(ms(1));
+        let before = 2_500 + sim.roll(500);
+        sim.advance(ms(before));
+        assert_eq!(sim.path.report().state, State::Up);
+        assert!(sim.path.report().rtt.unwrap().smoothed_us < 100_000);
+        sim.weather.partitioned = Partition::Both;
+        let took = sim.advance_until(State::Down, ms(5_000));
+        assert!(took <= ms(1_000), "{took:?}, seed {seed}");
+    }
+}
+
+#[test]
 fn the_death_of_a_spare_path_is_noticed_within_two_seconds() {
     for seed in 0..200 {
         assert!(time_to_notice(seed, 100, Interest::Idle, 0) <= ms(1816));

@@ -9,8 +9,19 @@ use crate::word;
 impl Agent {
     /// Takes the fate of an attempt to write our word.
     pub(super) fn take_published(&mut self, result: Result<(), PublishError>) {
-        if self.session.is_none() {
-            return;
+        let now = self.now();
+        let Some(session) = &mut self.session else { return };
+        if result.is_ok() {
+            session.line.state.taken = Some(now.0);
+        }
+        if result.is_ok()
+            && let Some(retirement) = session.retirement.take()
+        {
+            let gateway = retirement.gateway().to_string();
+            tracing::info!(%gateway, "withdrawn; this host is a node now");
+            if let Err(error) = retirement.conclude() {
+                tracing::warn!(%error, "a restart withdraws once more");
+            }
         }
         let unsaid = result.err().map(|error| error.to_string());
         if let Some(cause) = unsaid.as_ref().filter(|cause| self.unsaid.as_ref() != Some(cause)) {
@@ -26,11 +37,17 @@ impl Agent {
         if self.departure.is_some() || !session.trust.is_saved() {
             return;
         }
-        let Some(mtu) = self.plan.lane_mtu else { return };
-        let wish = word::wish(session, &self.config, seen, mtu);
-        match word::advertise(session, wish, now) {
-            Ok(Some(spec)) => {
-                session.line.say(&session.own, spec);
+        let signed = match self.plan.lane_mtu {
+            Some(mtu) => {
+                let wish = word::wish(session, &self.config, seen, mtu);
+                word::advertise(session, wish, now)
+            }
+            None if session.retirement.is_some() => word::withdraw(session, now),
+            None => return,
+        };
+        match signed {
+            Ok(Some((gateway, spec))) => {
+                session.line.say(&gateway, spec);
                 self.unsigned = None;
             }
             Ok(None) => {}

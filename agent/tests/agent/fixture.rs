@@ -103,6 +103,7 @@ pub(crate) fn token(brokers: Vec<BrokerAddress>) -> Token {
         join: Some(seed(JOIN)),
         brokers,
         credential: Zeroizing::new(CREDENTIAL.to_owned()),
+        credential_expires: None,
     }
 }
 

@@ -77,6 +77,39 @@ pub(crate) fn bare_host() -> Observation {
     seen
 }
 
+/// Whether an agent with these settings would use its token at start.
+pub(crate) fn joins_by_itself(config: &Config) -> bool {
+    agent(config.clone(), Wall::of_system()).0.joins_by_itself()
+}
+
+/// An agent that does not run, and the other ends of its channels.
+fn agent(config: Config, wall: Wall) -> (Agent, Ends) {
+    let store = Store::open(&config.paths.state).unwrap();
+    let (events, inbox) = mpsc::channel(1024);
+    let (errand, errands) = mpsc::channel(16);
+    let none = Wish { host: None, patrol: Duration::from_secs(10) };
+    let (wish, wished) = watch::channel(none);
+    let metrics = Arc::new(Metrics::new());
+    let connections = Connections {
+        wish,
+        errands: errand,
+        events: events.clone(),
+        ring: Arc::new(Ring::default()),
+        metrics: metrics.clone(),
+        wall,
+    };
+    let agent = Agent::new(config, store, connections).unwrap();
+    (agent, Ends { events, inbox, metrics, wished, errands })
+}
+
+struct Ends {
+    events: mpsc::Sender<Event>,
+    inbox: mpsc::Receiver<Event>,
+    metrics: Arc<Metrics>,
+    wished: watch::Receiver<Wish>,
+    errands: mpsc::Receiver<Errand>,
+}
+
 /// A running agent.
 pub(crate) struct Host {
     pub(crate) events: mpsc::Sender<Event>,
@@ -118,21 +151,8 @@ impl Host {
 
     /// The same by a clock of the test's own.
     pub(crate) fn unseen_at(config: Config, wall: Wall) -> Self {
-        let store = Store::open(&config.paths.state).unwrap();
-        let (events, inbox) = mpsc::channel(1024);
-        let (errand, errands) = mpsc::channel(16);
-        let none = Wish { host: None, patrol: Duration::from_secs(10) };
-        let (wish, wished) = watch::channel(none);
-        let metrics = Arc::new(Metrics::new());
-        let connections = Connections {
-            wish,
-            errands: errand,
-            events: events.clone(),
-            ring: Arc::new(Ring::default()),
-            metrics: metrics.clone(),
-            wall,
-        };
-        let agent = Agent::new(config, store, connections).unwrap();
+        let (agent, ends) = agent(config, wall);
+        let Ends { events, inbox, metrics, wished, errands } = ends;
         let running = tokio::spawn(agent.run(inbox));
         let hand = tokio::spawn(async {});
         Self { events, metrics, wish: wished, running, errands, hand }
@@ -201,7 +221,9 @@ impl Broker {
 
     pub(crate) async fn token_of_me(&self) -> Token {
         let mut token = token(vec![self.address()]);
-        token.credential = account::issue(&self.admin, "me", 3600).await.unwrap();
+        let credential = account::issue(&self.admin, "me", 3600).await.unwrap();
+        token.credential = credential.token;
+        token.credential_expires = credential.expires.map(UnixTime);
         token
     }
 
@@ -211,6 +233,13 @@ impl Broker {
         let path = format!("/apis/{GROUP}/{VERSION}/namespaces/{namespace}/advertisements/{name}");
         let request = axum::http::Request::delete(path).body(Vec::new()).unwrap();
         client.request_text(request).await.unwrap();
+    }
+
+    /// The state in our word on the broker; none while the broker cannot say.
+    pub(crate) async fn state_of_me(&self) -> Option<String> {
+        let spec = publish::read(&self.admin, Kind::Advertisement, "me.host").await.ok()??;
+        let spec: sealane_api::kinds::AdvertisementSpec = serde_json::from_value(spec).unwrap();
+        Some(crate::fixture::payload(&spec.signed)["state"].as_str().unwrap().to_owned())
     }
 
     /// What the broker holds of `me.host`: the payload of its advertisement.

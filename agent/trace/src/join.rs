@@ -55,8 +55,14 @@ fn joined(account: Account, said: Said) -> TraceAnswer {
     }
 }
 
-/// Makes the document that a person reads.
-pub fn document(request: &TraceRequest, account: Account, said: Said) -> TraceDocument {
+/// Makes the document that a person reads. `nobodys` is the sentence of [`crate::owner::of_nobody`]:
+/// a packet to such a destination fails unless this clusterset's hosts deliver it all the same.
+pub fn document(
+    request: &TraceRequest,
+    account: Account,
+    said: Said,
+    nobodys: Option<String>,
+) -> TraceDocument {
     let source = request.source.or(account.source);
     let first = account.at.clone();
     let TraceAnswer { hops, back, end, .. } = answer(account, said);
@@ -69,9 +75,14 @@ pub fn document(request: &TraceRequest, account: Account, said: Said) -> TraceDo
     if !failed && !dropped && !matches!(end, TraceEnd::Delivered { .. }) {
         outcome = outcome.max(Outcome::Warn);
     }
+    let nobodys = nobodys.filter(|_| !matches!(end, TraceEnd::Delivered { .. }));
+    if nobodys.is_some() {
+        outcome = Outcome::Fail;
+    }
     let from = source.map_or_else(|| first.clone(), |source| source.to_string());
     let subject = format!("{from} -> {}", request.destination);
-    let verdict = format!("{subject} {}", sentence(&hops, onward, &end));
+    let mut verdict = format!("{subject} {}", sentence(&hops, onward, &end));
+    verdict.extend(nobodys.map(|sentence| format!("; {sentence}")));
     TraceDocument { source, destination: request.destination, hops, outcome, verdict }
 }
 

@@ -12,4 +12,5 @@ pub mod size;
 pub mod course;
 pub mod walk;
 pub mod wire;
+pub mod owner;
 pub mod join;

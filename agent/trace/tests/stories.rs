@@ -175,6 +175,24 @@ fn a_destination_of_no_member_is_told() {
 }
 
 #[test]
+fn a_destination_that_was_granted_and_is_not_advertised_is_told() {
+    let mut lab = Lab::in_order();
+    lab.grants.push(("10.77.0.0/16".parse().unwrap(), "cluster-3".to_owned()));
+    let trace = lab.trace(W1, POD, "10.77.1.1");
+    assert_eq!(trace.outcome, Outcome::Fail);
+    let end = "no member advertises it; the list grants 10.77.0.0/16 to cluster-3, but no \
+               accepted gateway of it advertises the address: sealane status says why";
+    assert!(trace.verdict.ends_with(end), "{}", trace.verdict);
+}
+
+#[test]
+fn a_destination_of_no_member_that_is_a_neighbour_is_delivered() {
+    let trace = Lab::in_order().trace(W1, "", "192.168.1.9");
+    assert_ne!(trace.outcome, Outcome::Fail, "{}", trace.verdict);
+    assert!(!trace.verdict.contains("no member advertises"), "{}", trace.verdict);
+}
+
+#[test]
 fn a_node_that_the_leg_does_not_reach_is_named() {
     let mut lab = Lab::in_order();
     lab.host(G2).remove("fdb");

@@ -38,6 +38,9 @@ pub struct PeerView {
     pub gateway: String,
     /// WireGuard public key of the remote tunnel entry, base64.
     pub public_key: String,
+    /// Slot of that entry: tells the entries of one gateway apart.
+    #[serde(default)]
+    pub slot: u8,
     /// Lane link on this host.
     pub link: String,
     /// Whether probes come back.

@@ -27,6 +27,10 @@ pub struct StatusDocument {
     /// The broker; absent when none is configured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub broker: Option<BrokerView>,
+    /// When a broker last took this gateway's advertisement, Unix seconds; absent before, and on hosts
+    /// without lanes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advertised_unix_seconds: Option<u64>,
     /// Other members, sorted by name.
     pub members: Vec<MemberView>,
     /// Objects that were refused and are still offered, sorted by object.
@@ -117,6 +121,9 @@ pub struct BrokerView {
     /// Why it is not connected, or the last reason.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub last_error: Option<String>,
+    /// When the broker stops to take this host's credential, Unix seconds; absent when nobody said.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub credential_expires_unix_seconds: Option<u64>,
 }
 
 /// Another member, as reached from this host.

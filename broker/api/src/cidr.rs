@@ -11,9 +11,15 @@ use std::net::IpAddr;
 pub enum CidrError {
     /// The text is not how this network is written, or host bits are set.
     #[error(
-        "{0:?} is not a canonical CIDR (address RFC 5952, host bits zero, plain decimal length)"
+        "{text:?} is not a canonical CIDR (address RFC 5952, host bits zero, plain decimal length){}",
+        did_you_mean(*meant)
     )]
-    NotCanonical(String),
+    NotCanonical {
+        /// The text, cut short.
+        text: String,
+        /// The network that a person may have meant by it.
+        meant: Option<Cidr>,
+    },
     /// The network is shorter than allowed or meets a range that no member can own.
     #[error("{0} may not be granted (too short, or a reserved range)")]
     Forbidden(Cidr),
@@ -33,12 +39,24 @@ impl Cidr {
     /// # Errors
     /// [`CidrError::NotCanonical`] for any other text, also for one that means the same network.
     pub fn parse(text: &str) -> Result<Self, CidrError> {
-        let refused = || CidrError::NotCanonical(text.chars().take(64).collect());
+        let refused = || CidrError::NotCanonical {
+            text: text.chars().take(64).collect(),
+            meant: Self::meant_by(text),
+        };
         let (address, length) = text.split_once('/').ok_or_else(refused)?;
         let address: IpAddr = address.parse().map_err(|_| refused())?;
         let length: u8 = length.parse().map_err(|_| refused())?;
         let cidr = Self::covering(address, length).ok_or_else(refused)?;
         if cidr.to_string() == text { Ok(cidr) } else { Err(refused()) }
+    }
+
+    /// Reads what is not canonical, to tell a person how it is written; nothing goes by it.
+    fn meant_by(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let Some((address, length)) = text.split_once('/') else {
+            return text.parse().ok().map(Self::host);
+        };
+        Self::covering(address.parse().ok()?, length.parse().ok()?)
     }
 
     /// Returns the network of `length` bits that holds `address`, none when the length is too big.
@@ -102,6 +120,10 @@ impl Cidr {
         }
         Ok(self)
     }
+}
+
+fn did_you_mean(network: Option<Cidr>) -> String {
+    network.map(|network| format!("; did you mean {network}")).unwrap_or_default()
 }
 
 const fn v4(a: u8, b: u8) -> IpAddr {

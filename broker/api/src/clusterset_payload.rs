@@ -226,7 +226,7 @@ pub fn grantable(texts: &[String], probes: &Cidr) -> Result<Vec<Cidr>, Rejected>
         .map(|text| Cidr::parse(text).and_then(|cidr| cidr.grantable(probes)))
         .map(|judged| {
             judged.map_err(|cause| match cause {
-                CidrError::NotCanonical(_) => Reason::CidrNotCanonical.about(cause.to_string()),
+                CidrError::NotCanonical { .. } => Reason::CidrNotCanonical.about(cause.to_string()),
                 CidrError::Forbidden(cidr) => Reason::CidrForbidden.about(cidr.to_string()),
             })
         })

@@ -4,6 +4,7 @@
 use crate::clusterset::{BrokerAddress, ListPosition};
 use crate::keys::{SigningSeed, VerifyKey};
 use crate::names::{ClusterId, ClusterSetId};
+use crate::time::UnixTime;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,8 @@ pub struct Token {
     pub brokers: Vec<BrokerAddress>,
     /// Bearer token for the broker; empty when the host has credentials of its own.
     pub credential: Zeroizing<String>,
+    /// When the broker stops to take the credential; `None` when nobody said.
+    pub credential_expires: Option<UnixTime>,
 }
 
 #[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
@@ -51,6 +54,9 @@ struct Wire {
     brokers: Vec<BrokerAddress>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     credential: String,
+    #[zeroize(skip)]
+    #[serde(default, rename = "credentialExpires", skip_serializing_if = "Option::is_none")]
+    credential_expires: Option<UnixTime>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -77,6 +83,7 @@ impl Token {
             join: self.join.as_ref().map(|seed| URL_SAFE_NO_PAD.encode(seed.expose())),
             brokers: self.brokers.clone(),
             credential: self.credential.as_str().to_owned(),
+            credential_expires: self.credential_expires,
         };
         // Strings, integers and lists always serialise.
         let json = Zeroizing::new(serde_json::to_vec(&wire).unwrap_or_default());
@@ -116,6 +123,7 @@ impl Token {
             join,
             brokers: wire.brokers.clone(),
             credential: Zeroizing::new(wire.credential.clone()),
+            credential_expires: wire.credential_expires,
         })
     }
 }

@@ -102,6 +102,7 @@ fn exit_code(error: &StartError) -> u8 {
     match error {
         StartError::Config(_) => 2,
         StartError::DataDir { .. }
+        | StartError::InUse { .. }
         | StartError::Database { .. }
         | StartError::Certificate { .. } => 3,
         StartError::Listen { .. } => 4,
@@ -110,10 +111,11 @@ fn exit_code(error: &StartError) -> u8 {
 
 fn start_log(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal());
+        .with_ansi(io::stderr().is_terminal() && !plain);
     match format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),

@@ -32,8 +32,11 @@ const FORMAT_VERSION: u64 = 1;
 /// What makes the storage unusable at start.
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {
-    /// The file cannot be opened, is in use by another process, or is damaged.
-    #[error("{0}")]
+    /// Another process has it open. Retrying helps once that one has ended.
+    #[error("another sealane-broker works with it; stop that one first")]
+    InUse,
+    /// The file cannot be opened or is damaged.
+    #[error("{}", one_clause(.0))]
     Database(#[from] Box<redb::Error>),
     /// A record does not parse; another program wrote it.
     #[error("record {key} is not readable: {cause}")]
@@ -50,8 +53,16 @@ pub enum DiskError {
 
 impl DiskError {
     fn database(error: impl Into<redb::Error>) -> Self {
-        Self::Database(Box::new(error.into()))
+        match error.into() {
+            redb::Error::DatabaseAlreadyOpen => Self::InUse,
+            other => Self::Database(Box::new(other)),
+        }
     }
+}
+
+/// The database's messages are sentences; ours go on behind them.
+fn one_clause(error: &redb::Error) -> String {
+    error.to_string().trim_end_matches('.').to_owned()
 }
 
 type Open = Box<dyn Fn() -> Result<Database, redb::Error> + Send>;
@@ -134,7 +145,7 @@ fn failure(error: &redb::Error) -> Failure {
         {
             Failure::disk_full(format!("storage: {cause}; free space on the broker, then retry"))
         }
-        other => unusable(&other.to_string()),
+        other => unusable(&one_clause(other)),
     }
 }
 

@@ -41,8 +41,16 @@ pub enum StartError {
         /// What failed.
         cause: io::Error,
     },
+    /// Another broker works with the data directory.
+    #[error(
+        "data directory {path}: another sealane-broker works with it; stop that one, or choose another with --data-dir"
+    )]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The database cannot be used.
-    #[error("database {path}: {cause}; stop what uses it, or choose another --data-dir")]
+    #[error("database {path}: {cause}; restore it, or choose another --data-dir")]
     Database {
         /// The file.
         path: PathBuf,
@@ -92,8 +100,10 @@ impl Server {
         let in_data_dir = |cause| StartError::DataDir { path: data_dir.clone(), cause };
         DirBuilder::new().recursive(true).mode(0o700).create(&data_dir).map_err(in_data_dir)?;
         let path = data_dir.join("broker.redb");
-        let (disk, state) = Disk::open(&path)
-            .map_err(|cause| StartError::Database { path: path.clone(), cause })?;
+        let (disk, state) = Disk::open(&path).map_err(|cause| match cause {
+            DiskError::InUse => StartError::InUse { path: data_dir.clone() },
+            cause => StartError::Database { path: path.clone(), cause },
+        })?;
         let (store, writer) =
             Store::start(disk, state, config.history, Arc::clone(&metrics)).map_err(in_data_dir)?;
         bind_anchor(&store, &config).await?;

@@ -102,12 +102,12 @@ async fn an_administrator_issues_a_credential_that_the_member_can_use() {
     assert_eq!(admin.namespace, NAMESPACE);
     let (address, pin) = (broker.server.addresses()[0], pin_of(&broker));
     for word in ["new member", "existing account"] {
-        let token = account::issue(&admin, "west", 3_600).await.unwrap();
+        let token = account::issue(&admin, "west", 3_600).await.unwrap().token;
         let west = reach(address, pin, &token);
         publish::publish(&west, Kind::Advertisement, "west.gw", &spec(word)).await.unwrap();
     }
-    let token = account::issue(&admin, "west", 3_600).await.unwrap();
-    let refused = account::issue(&reach(address, pin, &token), "east", 3_600).await.unwrap_err();
+    let token = account::issue(&admin, "west", 3_600).await.unwrap().token;
+    let refused = account::issue(&reach(address, pin, &token), "east", 3_600).await.err().unwrap();
     let refused = refused.to_string();
     assert!(refused.contains("member-east") && refused.contains("administrator"), "{refused}");
 }
@@ -115,7 +115,7 @@ async fn an_administrator_issues_a_credential_that_the_member_can_use() {
 #[tokio::test]
 async fn a_broker_without_tokens_is_told_from_one_that_refuses() {
     let door = Door::open(|_| Reply::Whole(201, json!({"status": {}}))).await;
-    let refused = account::issue(&door.broker(), "west", 3_600).await.unwrap_err();
+    let refused = account::issue(&door.broker(), "west", 3_600).await.err().unwrap();
     assert!(refused.to_string().ends_with("the broker sent no token"), "{refused}");
 }
 

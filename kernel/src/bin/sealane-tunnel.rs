@@ -91,10 +91,11 @@ impl LogLevel {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let level = arguments.log_level.filter();
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(level))
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(std::io::stderr().is_terminal() && !plain)
         .log_internal_errors(false)
         .init();
     let result = if arguments.foreground || arguments.announce {

@@ -216,6 +216,9 @@ impl<'a> Control<'a> {
             .and_then(uapi::parse);
         let number = match parsed {
             Ok(Request::Get) => return uapi_print::print(&self.device, self.shared.clock.epoch()),
+            Ok(Request::Version) => {
+                return Zeroizing::new(uapi_print::version(env!("CARGO_PKG_VERSION")));
+            }
             Ok(Request::Set(change)) => match self.change(*change) {
                 Ok(()) => 0,
                 Err(error) => error as i32,

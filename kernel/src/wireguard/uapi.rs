@@ -1,7 +1,7 @@
 //! Owns the conversation with userspace WireGuard devices over their UAPI sockets. Does not own the
 //! processes behind them, nor the text that is spoken.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -42,6 +42,17 @@ impl Sockets {
     /// Returns whether someone listens at the socket of this device.
     pub fn is_served(&self, link: &LinkName) -> bool {
         UnixStream::connect(self.path(link)).is_ok()
+    }
+
+    /// Returns the version of the `sealane-tunnel` behind a device; `None` when it is another program,
+    /// or too old to say, or does not answer.
+    pub fn version(&self, link: &LinkName) -> Option<String> {
+        let mut stream = self.connect(link).ok()?;
+        stream.write_all(uapi_text::GET_VERSION.as_bytes()).ok()?;
+        let mut answer = String::new();
+        // A device that refuses the request answers with errno alone, or ends the connection.
+        BufReader::new(stream.take(LONGEST_LINE_BYTES as u64)).read_line(&mut answer).ok()?;
+        uapi_text::version(&answer)
     }
 
     /// Connects to a device.
@@ -139,4 +150,45 @@ fn read_answer(stream: &mut UnixStream) -> Result<Answer, AnswerFault> {
 fn unreachable_by(link: &LinkName, action: &'static str) -> impl Fn(io::Error) -> WireguardError {
     let link = link.clone();
     move |fault| WireguardError::Unreachable { link: link.clone(), action, fault }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+    use std::thread;
+
+    use super::*;
+
+    /// What is taken for the version of a device that answers so.
+    fn version(answer: &'static str) -> Option<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let link: LinkName = "sealane0".parse().unwrap();
+        let listener = UnixListener::bind(folder.path().join("sealane0.sock")).unwrap();
+        let device = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; uapi_text::GET_VERSION.len()];
+            stream.read_exact(&mut request).unwrap();
+            stream.write_all(answer.as_bytes()).unwrap();
+            request
+        });
+        let version = Sockets::below(folder.path()).version(&link);
+        assert_eq!(device.join().unwrap(), uapi_text::GET_VERSION.as_bytes());
+        version
+    }
+
+    #[test]
+    fn a_device_that_does_not_say_its_version_has_none() {
+        let known = version("sealane_version=1.2.3-rc.1+x\nerrno=0\n\n");
+        assert_eq!(known.as_deref(), Some("1.2.3-rc.1+x"));
+        for answer in [
+            "",
+            "errno=-71\n\n",
+            "protocol_version=1\nerrno=0\n\n",
+            "sealane_version=\nerrno=0\n\n",
+            "sealane_version=\u{1b}[2J\nerrno=0\n\n",
+            "sealane_version=1.2.3",
+        ] {
+            assert_eq!(version(answer), None, "{answer:?}");
+        }
+    }
 }

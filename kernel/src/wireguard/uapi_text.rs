@@ -18,6 +18,10 @@ use crate::wireguard::edit::{DeviceEdit, PeerEdit, PrefixEdit, Presence, PskEdit
 
 /// A request that reads the whole device.
 pub(super) const GET: &str = "get=1\n\n";
+/// A request that asks `sealane-tunnel` for its version.
+pub(super) const GET_VERSION: &str = "sealane_get=version\n\n";
+/// No version is longer.
+const LONGEST_VERSION_BYTES: usize = 64;
 
 /// Prefixes in one piece of a peer; the longest line of one is 62 bytes.
 const LONGEST_PIECE: usize = 512;
@@ -25,6 +29,14 @@ const LONGEST_PIECE: usize = 512;
 const FULL_BYTES: usize = 32 * 1024;
 /// Room for a request and one more piece, so that text with secrets never moves in memory.
 const CAPACITY_BYTES: usize = 80 * 1024;
+
+/// Reads the first line of an answer to [`GET_VERSION`].
+pub(super) fn version(line: &str) -> Option<String> {
+    let version = line.strip_prefix("sealane_version=")?.strip_suffix('\n')?;
+    let is_version = |byte: u8| byte.is_ascii_alphanumeric() || b".+-".contains(&byte);
+    let is_sound = (1..=LONGEST_VERSION_BYTES).contains(&version.len());
+    (is_sound && version.bytes().all(is_version)).then(|| version.to_owned())
+}
 
 /// Renders an edit as `set` requests, to be sent in order.
 pub(super) fn requests(edit: DeviceEdit) -> Vec<Zeroizing<String>> {

@@ -41,6 +41,8 @@ pub struct HostFacts {
     pub families: BTreeSet<Family>,
     /// Per lane link and peer: counters and the endpoint in use.
     pub peers: BTreeMap<LinkName, BTreeMap<PublicKey, PeerFacts>>,
+    /// Per userspace lane link: the version of the program behind it; `None` when it does not say.
+    pub tunnels: BTreeMap<LinkName, Option<String>>,
 }
 
 /// A link, ours or foreign.

@@ -1,5 +1,6 @@
 //! Owns the reading of the WireGuard cross-platform control protocol: text in, typed request out.
-//! Applies nothing. `sealane_accept_ip` and `sealane_replace_accept_ips` are our extension.
+//! Applies nothing. `sealane_accept_ip`, `sealane_replace_accept_ips` and the request
+//! `sealane_get=version` are our extension.
 
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
@@ -13,6 +14,8 @@ use crate::key::{self, PresharedKey, PrivateKey, PublicKey};
 pub enum Request {
     /// `get=1`.
     Get,
+    /// `sealane_get=version`: a request of its own, since no reader of `get=1` expects it there.
+    Version,
     /// `set=1` and what follows.
     Set(Box<SetDevice>),
 }
@@ -124,6 +127,10 @@ pub fn parse(text: &str) -> Result<Request, UapiError> {
     match lines.next() {
         Some(("get=1", _)) => match lines.next() {
             None => Ok(Request::Get),
+            Some((line, number)) => Err(unknown(number, line)),
+        },
+        Some(("sealane_get=version", _)) => match lines.next() {
+            None => Ok(Request::Version),
             Some((line, number)) => Err(unknown(number, line)),
         },
         Some(("set=1", _)) => {

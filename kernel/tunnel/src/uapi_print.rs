@@ -33,6 +33,12 @@ pub fn print(device: &Device, epoch: Duration) -> Zeroizing<String> {
     text
 }
 
+/// The answer to `sealane_get=version`.
+#[must_use]
+pub fn version(version: &str) -> String {
+    format!("sealane_version={version}\n{}", errno(0))
+}
+
 /// The last lines of an answer; a failure is a negative error number, as `wg` expects.
 #[must_use]
 pub fn errno(number: i32) -> String {

@@ -165,6 +165,20 @@ fn an_ipv4_mapped_endpoint_is_an_ipv4_endpoint() {
 }
 
 #[test]
+fn the_version_is_asked_for_by_a_request_of_its_own() {
+    assert!(matches!(uapi::parse("sealane_get=version\n\n"), Ok(Request::Version)));
+    for (text, errno) in [
+        ("sealane_get=version\nlisten_port=1\n\n", 22),
+        ("sealane_get=keys\n\n", 71),
+        ("get=1\nsealane_get=version\n\n", 22),
+        ("set=1\nsealane_get=version\n\n", 22),
+    ] {
+        assert_eq!(refused(text).errno(), errno, "{text:?}");
+    }
+    assert!(!Host::new(1, "192.0.2.1:1").answer_to_get().contains("version"));
+}
+
+#[test]
 fn several_requests_are_told_apart() {
     let two = b"get=1\n\nset=1\n\n";
     assert_eq!(uapi::request_len(two), Some(7));

@@ -311,6 +311,7 @@ pub fn tokens() -> Vec<Seed> {
             join,
             brokers: Vec::new(),
             credential: Zeroizing::new("opaque".to_owned()),
+            credential_expires: None,
         });
         token.map(|token| token.encode().as_bytes().to_vec()).unwrap_or_default()
     };

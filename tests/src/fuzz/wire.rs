@@ -52,6 +52,7 @@ pub fn uapi(bytes: &[u8]) -> Outcome {
     let Ok(text) = std::str::from_utf8(bytes) else { return Outcome::refused("utf-8") };
     match uapi::parse(text) {
         Ok(Request::Get) => Outcome::accepted("get"),
+        Ok(Request::Version) => Outcome::accepted("version"),
         Ok(Request::Set(device)) => {
             let peers = device.peers.iter().map(|peer| (peer.remove, peer.allowed_ips.len()));
             Outcome::accepted((device.replace_peers, peers.collect::<Vec<_>>()))

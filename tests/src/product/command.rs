@@ -13,7 +13,7 @@ pub const KUBECONFIG: &str = "/etc/sealane/admin.kubeconfig";
 /// Where a token is put on the host that joins.
 pub const TOKEN: &str = "/etc/sealane/token";
 /// Joins.
-pub const JOIN: &str = "sealane join --token-file /etc/sealane/token";
+pub const JOIN: &str = "sealane join --no-wait --token-file /etc/sealane/token";
 /// Leaves.
 pub const LEAVE: &str = "sealane leave";
 
@@ -30,7 +30,7 @@ pub fn init(broker: &Broker) -> String {
 pub fn token(member: &str, networks: &[IpNetwork]) -> String {
     let cidrs: String = networks.iter().map(|network| format!(" --cidr {network}")).collect();
     format!(
-        "sealane token create --dir {CLUSTERSET} --kubeconfig {KUBECONFIG} --cluster {member}{cidrs} --output {}",
+        "sealane token create --dir {CLUSTERSET} --kubeconfig {KUBECONFIG} --cluster {member}{cidrs} --token-file {}",
         token_file(member)
     )
 }
@@ -38,7 +38,7 @@ pub fn token(member: &str, networks: &[IpNetwork]) -> String {
 /// Admits a member that is on the list already, whose identity is gone.
 pub fn token_again(member: &str) -> String {
     format!(
-        "sealane token create --dir {CLUSTERSET} --kubeconfig {KUBECONFIG} --cluster {member} --rekey --output {}",
+        "sealane token create --dir {CLUSTERSET} --kubeconfig {KUBECONFIG} --cluster {member} --rekey --token-file {}",
         again(member)
     )
 }

@@ -10,3 +10,4 @@ pub mod agent;
 pub mod admin;
 pub mod reach;
 pub mod traces;
+pub mod page;

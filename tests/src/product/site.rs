@@ -3,9 +3,11 @@
 
 use ipnetwork::IpNetwork;
 
+use crate::lab::address::nft_family;
 use crate::lab::cluster::{Cluster, ClusterSpec, Node, Pod};
 use crate::lab::error::LabError;
 use crate::lab::host::Host;
+use crate::lab::impair::cut::Cut;
 use crate::lab::impair::nat::{Nat, Ports};
 use crate::lab::rules::Service;
 use crate::lab::segment::{Link, Segment};
@@ -34,6 +36,9 @@ pub struct ClusterSite {
     pub far: Pod,
     /// TCP and UDP [`SERVICE_PORT`] to [`SERVER_PORT`] of either pod.
     pub web: Service,
+    /// The nodes' network carries no packet between a pod and another member, as in most clouds:
+    /// what reaches the worker's pods from there has come by the leg.
+    pub fabric: Vec<Cut>,
 }
 
 /// An edge host behind a router that hides it, with a network of apps of its own.
@@ -71,7 +76,8 @@ impl ClusterSite {
         let near = cluster.pod(&gateway, "near")?;
         let far = cluster.pod(&worker, "far")?;
         let web = cluster.service(SERVICE_PORT, SERVER_PORT, &[&near, &far])?;
-        Ok(Self { name: name.to_owned(), cluster, gateway, worker, near, far, web })
+        let fabric = refuse_strangers(&cluster, [&gateway.host, &worker.host])?;
+        Ok(Self { name: name.to_owned(), cluster, gateway, worker, near, far, web, fabric })
     }
 
     /// What it is to be granted.
@@ -139,4 +145,15 @@ impl EdgeSite {
         let networks = Networks { pods: self.networks(), services: Vec::new() };
         Settings { gateway: true, networks, nodes: Vec::new() }
     }
+}
+
+fn refuse_strangers(cluster: &Cluster, [one, other]: [&Host; 2]) -> Result<Vec<Cut>, LabError> {
+    let ways = [(one, other), (other, one)];
+    let spec = cluster.spec();
+    let ends = spec.pods.iter().zip(&spec.lan).flat_map(|(pods, lan)| {
+        let ip = nft_family(pods.ip());
+        let [to, from] = ["daddr", "saddr"].map(|end| format!("{ip} {end} != {{ {pods}, {lan} }}"));
+        [format!("{ip} saddr {pods} {to}"), format!("{ip} daddr {pods} {from}")]
+    });
+    ends.map(|end| Cut::drop_matching(cluster.lan(), &ways, &end)).collect()
 }

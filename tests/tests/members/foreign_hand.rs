@@ -1,6 +1,6 @@
 //! Owns the tests that what others do to our objects is repaired, and that theirs are left alone.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sealane_tests::lab::address::Family;
 use sealane_tests::lab::host::Host;
@@ -8,34 +8,111 @@ use sealane_tests::lab::wait::eventually;
 use sealane_tests::product::agent;
 use sealane_tests::product::traces::Traces;
 
-use crate::stage::{BRIEF, Stage, shared};
+use crate::stage::{Stage, alone, shared};
 
 /// Within which what a foreign hand did is undone.
 const REPAIR: Duration = Duration::from_secs(1);
+/// The same for what no kernel tells: the next patrol.
+const PATROL: Duration = Duration::from_secs(12);
 
-/// What a foreign hand does, and what must be there again.
-const DEEDS: [(&str, &str, &str); 6] = [
-    ("ip route flush table 5182", "ip route show table 5182", "dev sealane0"),
-    ("ip -6 route flush table 5182", "ip -6 route show table 5182", "dev sealane0"),
-    ("ip rule del priority 5186", "ip rule", "5186:"),
-    ("nft delete table inet sealane", "nft list tables", "inet sealane"),
-    ("sysctl -w net.ipv4.ip_forward=0", "sysctl net.ipv4.ip_forward", "= 1"),
-    ("ip link del sealane-vx", "ip link show sealane-vx", "sealane-vx"),
+/// What shows objects of ours, whole.
+const TABLE: &str = "nft -s list table inet sealane";
+const ROUTES4: &str = "ip route show table all proto 82";
+const ROUTES6: &str = "ip -6 route show table all proto 82";
+const RULES: &str = "ip rule; ip -6 rule";
+const LEG: &str = "ip -br link show sealane-vx; bridge fdb show dev sealane-vx; \
+                   ip neigh show dev sealane-vx nud permanent; ip -6 neigh show dev sealane-vx nud permanent";
+const LANE: &str =
+    "ip -br link show sealane0; ip -br address show sealane0; cat /sys/class/net/sealane0/mtu";
+const PEERS: &str = "wg show sealane0 allowed-ips; wg show sealane0 preshared-keys; \
+                     wg show sealane0 listen-port; wg show sealane0 fwmark";
+
+/// What a foreign hand does on every host, and what must be as before.
+const DEEDS: [(&str, &str); 10] = [
+    ("ip route flush table 5182", ROUTES4),
+    ("ip -6 route flush table 5182", ROUTES6),
+    ("ip route add 198.18.0.0/24 dev lo table 5182 proto 82", ROUTES4),
+    (
+        "ip route change $(ip route show table 5182 | head -1 | sed 's/ mtu [0-9]*//') mtu 900 table 5182",
+        ROUTES4,
+    ),
+    ("ip rule del priority 5186", RULES),
+    ("ip -6 rule del priority 5186", RULES),
+    ("nft delete table inet sealane", TABLE),
+    ("nft flush chain inet sealane source_postrouting", TABLE),
+    ("nft insert rule inet sealane guard_input accept", TABLE),
+    ("nft add chain inet sealane more", TABLE),
+];
+
+/// On hosts with a leg.
+const LEG_DEEDS: [(&str, &str); 4] = [
+    ("ip link del sealane-vx", LEG),
+    ("ip link set sealane-vx down", LEG),
+    (
+        "bridge fdb del $(bridge fdb show dev sealane-vx | head -1 | cut -d' ' -f1) dev sealane-vx",
+        LEG,
+    ),
+    (
+        "ip -6 neigh del $(ip -6 neigh show dev sealane-vx nud permanent | head -1 | cut -d' ' -f1) dev sealane-vx",
+        LEG,
+    ),
+];
+
+/// On gateways.
+const LANE_DEEDS: [(&str, &str); 6] = [
+    ("ip link set sealane0 mtu 1300", LANE),
+    ("ip -6 address flush dev sealane0 scope global", LANE),
+    ("ip link set sealane0 down", LANE),
+    ("sysctl -w net.ipv4.ip_forward=0", "sysctl net.ipv4.ip_forward"),
+    ("sysctl -w net.ipv6.conf.all.forwarding=0", "sysctl net.ipv6.conf.all.forwarding"),
+    ("sysctl -w net.ipv4.conf.sealane0.rp_filter=1", "sysctl net.ipv4.conf.sealane0.rp_filter"),
+];
+
+/// What nothing tells but the next look.
+const PEER_DEEDS: [&str; 4] = [
+    "wg set sealane0 peer $(wg show sealane0 peers | head -1) remove",
+    "wg set sealane0 peer $(wg show sealane0 peers | head -1) allowed-ips 198.18.0.0/24",
+    "wg set sealane0 peer $(wg show sealane0 peers | head -1) preshared-key /dev/null",
+    "wg set sealane0 fwmark 0",
 ];
 
 #[test]
 fn what_a_foreign_hand_does_to_our_objects_is_undone_within_a_second() {
-    let _machine = shared();
+    let _machine = alone();
     let stage = Stage::joined("foreign-hand", Family::Dual);
-    let gateway = &stage.berlin.gateway.host;
-    for (deed, look, expected) in DEEDS {
-        there(gateway, look, expected).unwrap();
-        gateway.run(deed).unwrap();
-        eventually(REPAIR, format!("`{deed}` is undone"), || there(gateway, look, expected))
-            .unwrap();
+    let (gateway, worker) = (&stage.berlin.gateway.host, &stage.berlin.worker.host);
+    let edge = &stage.edge.host;
+    let everywhere = [gateway, worker, edge].map(|host| (host, &DEEDS[..]));
+    let legs = [gateway, worker].map(|host| (host, &LEG_DEEDS[..]));
+    let lanes = [gateway, edge].map(|host| (host, &LANE_DEEDS[..]));
+    for (host, deeds) in everywhere.into_iter().chain(legs).chain(lanes) {
+        for (deed, look) in deeds {
+            undone(host, deed, look, REPAIR);
+        }
     }
-    agent::comes_to_reach(gateway, &["edge"]).unwrap();
-    assert_eq!(stage.flow(1000, BRIEF).finish().unwrap().lost, 0);
+    stage.await_lanes();
+    stage.loses_nothing();
+    for deed in PEER_DEEDS {
+        undone(gateway, deed, PEERS, PATROL);
+    }
+    stage.await_lanes();
+    stage.loses_nothing();
+}
+
+/// Does it, and waits until what is looked at is as before.
+#[track_caller]
+fn undone(host: &Host, deed: &str, look: &str, within: Duration) {
+    let before = host.shell(look).unwrap();
+    assert!(!before.trim().is_empty(), "{}: `{look}` shows nothing", host.name());
+    host.shell(deed).unwrap();
+    let begin = Instant::now();
+    let undone = eventually(PATROL, format!("{}: `{deed}` is undone", host.name()), || {
+        let now = host.shell(look).map_err(|error| error.to_string())?;
+        if now == before { Ok(()) } else { Err(format!("{now}\nbefore: {before}")) }
+    });
+    let took = begin.elapsed();
+    undone.unwrap();
+    assert!(took <= within, "{}: `{deed}` is undone after {took:?}", host.name());
 }
 
 #[test]
@@ -43,13 +120,10 @@ fn a_lane_that_a_foreign_hand_deletes_comes_back() {
     let _machine = shared();
     let stage = Stage::joined("link-deleted", Family::Dual);
     let gateway = &stage.berlin.gateway.host;
-    gateway.run("ip link del sealane0").unwrap();
-    eventually(Duration::from_secs(2), "the lane's link is back", || {
-        there(gateway, "ip link show sealane0", "sealane0")
-    })
-    .unwrap();
+    let shown = format!("{LANE}; {ROUTES4}; {ROUTES6}; {PEERS}");
+    undone(gateway, "ip link del sealane0", &shown, Duration::from_secs(2));
     agent::comes_to_reach(gateway, &["edge"]).unwrap();
-    assert_eq!(stage.flow(1000, BRIEF).finish().unwrap().lost, 0);
+    stage.loses_nothing();
 }
 
 #[test]
@@ -77,9 +151,4 @@ fn objects_of_others_are_left_alone_even_where_they_look_like_ours() {
     stage.await_lanes();
     host.run("sealane leave").unwrap();
     before.same_as(&Traces::of(&host).unwrap()).unwrap();
-}
-
-fn there(host: &Host, look: &str, expected: &str) -> Result<(), String> {
-    let told = host.run(look).map_err(|error| error.to_string())?;
-    if told.contains(expected) { Ok(()) } else { Err(format!("`{look}`: {told}")) }
 }

@@ -12,8 +12,17 @@ macro_rules! on_each_family {
 }
 
 mod stage;
+mod size;
 mod traffic;
+mod narrow;
+mod told;
+mod trace;
+mod guard;
+mod weather;
 mod faults;
+mod secrets;
 mod leave;
+mod arrival;
 mod foreign_hand;
 mod gossip;
+mod unit;

@@ -1,7 +1,8 @@
 //! Owns the scene that tests of members begin with: members that have joined and reach each other.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -26,8 +27,8 @@ pub(crate) const RATE: u32 = 10_000;
 /// Long enough to see that packets flow.
 pub(crate) const BRIEF: Duration = Duration::from_millis(500);
 
-/// Longer than a fault and its repair.
-pub(crate) const SPAN: Duration = Duration::from_secs(5);
+/// Longer than any test: a flow that is stopped by it.
+pub(crate) const ENDLESS: Duration = Duration::from_secs(300);
 
 /// Tests that count packets have the machine for themselves; the others share it.
 static MACHINE: RwLock<()> = RwLock::new(());
@@ -50,6 +51,8 @@ pub(crate) struct Stage {
     pub(crate) tokyo: Option<ClusterSite>,
     pub(crate) edge: EdgeSite,
     pub(crate) ground: Ground,
+    /// Behind the edge, once there is a flow.
+    echo: OnceCell<Process>,
 }
 
 impl Stage {
@@ -59,7 +62,15 @@ impl Stage {
         let berlin = ClusterSite::new(&ground, "berlin", 1).unwrap();
         let edge = EdgeSite::new(&ground, "edge", 1).unwrap();
         let broker = admin::found(&ground).unwrap();
-        Self { broker, agents: BTreeMap::new(), berlin, tokyo: None, edge, ground }
+        Self {
+            broker,
+            agents: BTreeMap::new(),
+            berlin,
+            tokyo: None,
+            edge,
+            ground,
+            echo: OnceCell::new(),
+        }
     }
 
     /// Cluster and edge, joined and reaching each other.
@@ -88,6 +99,17 @@ impl Stage {
     pub(crate) fn start_agents(&mut self) {
         for (host, settings, _) in self.hosts() {
             let process = agent::start(&host, &settings).unwrap();
+            self.agents.insert(host.name().to_owned(), process);
+        }
+    }
+
+    /// Starts every agent with a log that leaves nothing out.
+    pub(crate) fn start_talkative_agents(&mut self) {
+        for (host, settings, _) in self.hosts() {
+            host.write_file(agent::CONFIG, &settings.text()).unwrap();
+            let program = host.command("sealane-agent").args(["--log-format", "json"]);
+            let process = program.args(["--log-level", "trace"]).spawn().unwrap();
+            agent::answers(&process).unwrap();
             self.agents.insert(host.name().to_owned(), process);
         }
     }
@@ -163,6 +185,33 @@ impl Stage {
         }
     }
 
+    /// Flows from the pod behind the worker to the app behind the edge, one by each family, until
+    /// they are stopped; they run when this returns. They share the rate.
+    pub(crate) fn flows(&self, rate: u32) -> Vec<Flow> {
+        let addresses = self.edge.app.link.addresses();
+        let rate = rate / u32::try_from(addresses.len()).unwrap();
+        let flows = addresses.into_iter().map(|to| self.flow_by(to, rate, ENDLESS));
+        let flows: Vec<Flow> = flows.collect();
+        flows.iter().for_each(|flow| flow.flows().unwrap());
+        flows
+    }
+
+    /// Sends for a short while by each family; every packet comes back.
+    #[track_caller]
+    pub(crate) fn loses_nothing(&self) {
+        self.is_whole().unwrap();
+    }
+
+    /// Sends for a short while by each family, and says what was lost.
+    pub(crate) fn is_whole(&self) -> Result<(), String> {
+        self.edge.app.link.addresses().into_iter().try_for_each(|to| {
+            let flow = self.flow_by(to, 1000, BRIEF);
+            flow.flows().map_err(|error| error.to_string())?;
+            let report = flow.finish().map_err(|error| error.to_string())?;
+            if report.lost == 0 { Ok(()) } else { Err(format!("{to}: {report:?}")) }
+        })
+    }
+
     /// A flow from the pod behind the worker to the app behind the edge, by the first family; runs
     /// when this returns.
     pub(crate) fn flow(&self, rate: u32, span: Duration) -> Flow {
@@ -173,10 +222,13 @@ impl Stage {
 
     /// The same, whether packets come back or not.
     pub(crate) fn flow_to_come(&self, rate: u32, span: Duration) -> Flow {
-        drive::udp_echo(&self.edge.app.host, ECHO_PORT).unwrap();
-        let to = SocketAddr::new(self.edge.app.link.addresses()[0], ECHO_PORT);
+        self.flow_by(self.edge.app.link.addresses()[0], rate, span)
+    }
+
+    fn flow_by(&self, to: IpAddr, rate: u32, span: Duration) -> Flow {
+        self.echo.get_or_init(|| drive::udp_echo(&self.edge.app.host, ECHO_PORT).unwrap());
         let linger = Duration::from_secs(1);
         let pace = Pace { rate, span, size: 100, linger };
-        Flow::start(&self.berlin.far.host, to, pace).unwrap()
+        Flow::start(&self.berlin.far.host, SocketAddr::new(to, ECHO_PORT), pace).unwrap()
     }
 }

@@ -1,15 +1,16 @@
-//! Owns the tests that members' places reach each other, as themselves.
+//! Owns the tests that members' places reach each other, as themselves, with packets of every size.
 
 use std::net::SocketAddr;
 
 use sealane_tests::lab::address::Family;
 use sealane_tests::product::reach::{self, Place};
 
+use crate::size;
 use crate::stage::{Stage, shared};
 
-on_each_family!(everyone_reaches_everyone_and_is_seen_as_itself);
+on_each_family!(everyone_reaches_everyone_as_itself_with_packets_of_every_size);
 
-fn everyone_reaches_everyone_and_is_seen_as_itself(family: Family) {
+fn everyone_reaches_everyone_as_itself_with_packets_of_every_size(family: Family) {
     let _machine = shared();
     let stage = Stage::all_joined("traffic", family);
     stage.serve();
@@ -31,4 +32,7 @@ fn everyone_reaches_everyone_and_is_seen_as_itself(family: Family) {
             reach::ask(client, *server).unwrap_or_else(|cause| panic!("{way}: {cause}"));
         }
     }
+    let pods = [&stage.berlin.far, &tokyo.far, &stage.edge.app];
+    size::every_size_crosses(&pods);
+    size::fragments_cross(&pods);
 }

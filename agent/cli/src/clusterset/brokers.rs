@@ -16,7 +16,13 @@ pub struct BrokerArgs {
     pub brokers: Vec<String>,
     /// Pin for every --broker that names none itself: SHA-256 of a SubjectPublicKeyInfo, base64url,
     /// as sealane-broker prints it. Repeatable.
-    #[arg(long = "broker-pin", value_name = "PIN", requires = "brokers")]
+    // One pin in 64 begins with a hyphen.
+    #[arg(
+        long = "broker-pin",
+        value_name = "PIN",
+        requires = "brokers",
+        allow_hyphen_values = true
+    )]
     pub pins: Vec<String>,
     /// Namespace of the clusterset on the brokers.
     #[arg(long, value_name = "NAME", default_value = sealane_api::clusterset::DEFAULT_NAMESPACE)]

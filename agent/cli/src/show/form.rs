@@ -24,7 +24,7 @@ pub enum Form {
 #[derive(Debug, Clone, Copy, Args)]
 pub struct FormArgs {
     /// Form of the answer.
-    #[arg(short, long, value_enum, value_name = "FORM", default_value_t)]
+    #[arg(short, long, global = true, value_enum, value_name = "FORM", default_value_t)]
     pub output: Form,
 }
 

@@ -2,12 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Args;
 use sealane_api::clusterset::{ClusterSet, JoinKey, MemberEntry};
 use sealane_api::keys::SigningSeed;
 use sealane_api::names::ClusterId;
 use sealane_api::time::{DAY_SECONDS, UnixTime};
 use sealane_api::token::Token;
+use sealane_broker::account::Credential;
 use zeroize::Zeroizing;
 
 use super::secret_file::{self, SecretFile};
@@ -25,9 +28,9 @@ const LONGEST_SECONDS: u64 = 90 * DAY_SECONDS;
 const EXAMPLE: &str = "\
 Examples:
   sealane token create --cluster cluster-a --cidr 10.1.0.0/16 --cidr fd00:1::/48 \\
-      --kubeconfig admin.kubeconfig --output cluster-a.token
+      --kubeconfig admin.kubeconfig --token-file cluster-a.token
       signs the list with cluster-a on it, applies it, and writes the token with its broker account
-  sealane token create --cluster edge-1 --cidr 192.168.7.0/24 --output edge-1.token
+  sealane token create --cluster edge-1 --cidr 192.168.7.0/24 --token-file edge-1.token
       contacts nobody: apply clusterset.yaml and give the host a broker credential yourself
 
 The token is a secret until the member is pinned (sealane clusterset sign). It joins one member.";
@@ -56,14 +59,14 @@ pub struct CreateArgs {
     credential_file: Option<PathBuf>,
     /// Where the token goes: a new file (mode 0600), or - for standard output.
     #[arg(long, value_name = "FILE", default_value = "-")]
-    output: PathBuf,
+    token_file: PathBuf,
     #[command(flatten)]
     signing: SigningArgs,
 }
 
 /// Makes a token.
 pub async fn run(args: &CreateArgs) -> Result<Exit, Failure> {
-    let output = match args.output.as_path() {
+    let output = match args.token_file.as_path() {
         path if path == Path::new("-") => None,
         path => Some(SecretFile::new_at(path)?),
     };
@@ -124,10 +127,7 @@ fn admit(args: &CreateArgs, list: &mut ClusterSet, join: &SigningSeed, now: Unix
     entry.join = Some(JoinKey { key: join.public(), before: now.plus_seconds(args.valid_for.0) });
 }
 
-async fn credential(
-    args: &CreateArgs,
-    board: Option<&Board>,
-) -> Result<Zeroizing<String>, Failure> {
+async fn credential(args: &CreateArgs, board: Option<&Board>) -> Result<Credential, Failure> {
     if let Some(board) = board {
         if args.rekey {
             // Whoever has the old token has its credential as well.
@@ -135,15 +135,32 @@ async fn credential(
         }
         return board.credential(&args.cluster, args.credential_valid_for.0).await;
     }
-    let Some(path) = &args.credential_file else { return Ok(Zeroizing::default()) };
+    let Some(path) = &args.credential_file else {
+        return Ok(Credential { token: Zeroizing::default(), expires: None });
+    };
     let text = secret_file::read(path)?;
-    Ok(Zeroizing::new(text.trim().to_owned()))
+    let token = Zeroizing::new(text.trim().to_owned());
+    let expires = expiry_in(&token);
+    Ok(Credential { token, expires })
+}
+
+/// Reads when a ServiceAccount's token of an API server ends: it is a JWT (RFC 7519) with an `exp`.
+/// Its signature is the broker's business; this is for people.
+fn expiry_in(credential: &str) -> Option<u64> {
+    let mut parts = credential.split('.');
+    let (Some(_), Some(claims), Some(_), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return None;
+    };
+    let claims = Zeroizing::new(URL_SAFE_NO_PAD.decode(claims).ok()?);
+    serde_json::from_slice::<serde_json::Value>(&claims).ok()?.get("exp")?.as_u64()
 }
 
 fn token_of(
     before: &Manifest,
     next: &Manifest,
-    (member, join, credential): (&ClusterId, SigningSeed, Zeroizing<String>),
+    (member, join, credential): (&ClusterId, SigningSeed, Credential),
 ) -> Result<Zeroizing<String>, Failure> {
     let key = |text: &str| {
         sealane_api::keys::VerifyKey::parse(text).map_err(|error| {
@@ -158,7 +175,8 @@ fn token_of(
         member: member.clone(),
         join: Some(join),
         brokers: next.list.brokers.clone(),
-        credential,
+        credential: credential.token,
+        credential_expires: credential.expires.map(UnixTime),
     };
     Ok(token.encode())
 }

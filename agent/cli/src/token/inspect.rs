@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use sealane_api::time::UnixTime;
 use sealane_api::token::Token;
 use serde::Serialize;
 
 use super::secret_file;
+use crate::clock;
 use crate::failure::{Exit, Failure};
 use crate::show::form::FormArgs;
 use crate::show::palette::Palette;
@@ -37,6 +39,9 @@ struct TokenDocument {
     #[serde(skip_serializing_if = "Option::is_none")]
     join_key: Option<String>,
     has_broker_credential: bool,
+    /// When the broker stops to take the credential, Unix seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credential_expires_unix_seconds: Option<u64>,
     brokers: Vec<String>,
 }
 
@@ -59,6 +64,7 @@ pub fn run(args: &InspectArgs) -> Result<Exit, Failure> {
         minimum_link_index: token.minimum.link_index,
         join_key: token.join.as_ref().map(|seed| seed.public().fingerprint()),
         has_broker_credential: !token.credential.is_empty(),
+        credential_expires_unix_seconds: token.credential_expires.map(|at| at.0),
         brokers: token.brokers.iter().map(|broker| broker.url.clone()).collect(),
     };
     args.form.show(&document, table)?;
@@ -66,7 +72,12 @@ pub fn run(args: &InspectArgs) -> Result<Exit, Failure> {
 }
 
 fn table(document: &TokenDocument, palette: Palette) -> String {
-    let credential = if document.has_broker_credential { "in the token" } else { "none" };
+    let until = document.credential_expires_unix_seconds.map(|at| clock::date(UnixTime(at)));
+    let credential = match (document.has_broker_credential, until) {
+        (false, _) => "none".to_owned(),
+        (true, None) => "in the token".to_owned(),
+        (true, Some(until)) => format!("in the token, good until {until}"),
+    };
     let join = document.join_key.as_deref().unwrap_or("none: the member is pinned");
     let mut table = Table::bare();
     table.row(["member".to_owned(), document.member.clone()]);
@@ -76,6 +87,6 @@ fn table(document: &TokenDocument, palette: Palette) -> String {
     for broker in &document.brokers {
         table.row(["broker".to_owned(), broker.clone()]);
     }
-    table.row(["credential".to_owned(), credential.to_owned()]);
+    table.row(["credential".to_owned(), credential]);
     table.render(palette)
 }

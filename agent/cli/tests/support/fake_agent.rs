@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-/// Answers by path: HTTP status and document.
-type Answers = BTreeMap<&'static str, (u16, Value)>;
+/// Answers by path: HTTP statuses and documents, each given once, the last for ever.
+type Answers = BTreeMap<&'static str, Vec<(u16, Value)>>;
 
 /// An agent on a socket of its own.
 pub struct FakeAgent {
@@ -20,7 +20,13 @@ pub struct FakeAgent {
 impl FakeAgent {
     /// Starts one that gives these documents.
     pub fn with<const N: usize>(answers: [(&'static str, Value); N]) -> Self {
-        Self::start(answers.into_iter().map(|(path, value)| (path, (200, value))).collect())
+        Self::changing(answers.map(|(path, value)| (path, vec![value])))
+    }
+
+    /// Starts one whose answers change each time it is asked; the last stays.
+    pub fn changing<const N: usize>(answers: [(&'static str, Vec<Value>); N]) -> Self {
+        let fine = |values: Vec<Value>| values.into_iter().map(|value| (200, value)).collect();
+        Self::start(answers.into_iter().map(|(path, values)| (path, fine(values))).collect())
     }
 
     /// Starts one that refuses every request on a path.
@@ -28,7 +34,7 @@ impl FakeAgent {
         let document = json!({
             "message": "not done", "cause": "because of this", "next": "do that"
         });
-        Self::start(BTreeMap::from([(path, (status, document))]))
+        Self::start(BTreeMap::from([(path, vec![(status, document)])]))
     }
 
     fn start(answers: Answers) -> Self {
@@ -81,8 +87,10 @@ fn answer(stream: UnixStream, answers: &Answers, log: &Mutex<Vec<(String, Value)
     let mut body = vec![0; length];
     reader.read_exact(&mut body).unwrap();
     log.lock().unwrap().push((path.clone(), serde_json::from_slice(&body).unwrap_or_default()));
-    let (status, document) =
-        answers.get(path.as_str()).cloned().unwrap_or((404, json!("no such path")));
+    let asked = log.lock().unwrap().iter().filter(|(other, _)| *other == path).count();
+    let (status, document) = answers
+        .get(path.as_str())
+        .map_or((404, json!("no such path")), |all| all[(asked - 1).min(all.len() - 1)].clone());
     let text = document.to_string();
     let head = format!("HTTP/1.1 {status} Answer\r\ncontent-length: {}\r\n\r\n", text.len());
     reader.get_mut().write_all((head + &text).as_bytes()).unwrap();

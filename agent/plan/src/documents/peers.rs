@@ -58,10 +58,13 @@ fn view(
         LaneRole::Only | LaneRole::Best | LaneRole::Kept | LaneRole::Partial | LaneRole::LastResort
     );
     let target = plan.probes.lanes.get(&id);
+    let entries = world.gateways.get(&verdict.gateway).into_iter().flat_map(|it| &it.tunnels);
+    let entry = entries.into_iter().find(|entry| entry.key == id.remote);
     PeerView {
         member: verdict.gateway.member.to_string(),
         gateway: verdict.gateway.gateway.to_string(),
         public_key: id.remote.to_string(),
+        slot: entry.map_or(0, |entry| entry.slot),
         link: verdict.link.to_string(),
         state: documents::state(verdict.state),
         since_unix_seconds: health.since.map(|since| since.0),

@@ -36,13 +36,14 @@ pub fn add(facts: &Facts<'_>, table: &mut FilterTable) {
         add_lanes(facts, table);
     }
     add_forward(facts, table);
-    add_probe_port(facts, table);
+    add_input(facts, table);
 }
 
 /// Any pod can send a VXLAN frame with a forged inner source to a node. The outer source tells it
 /// apart, unless a CNI masquerades it; a node's own frames are never forwarded, so those that are
-/// forwarded are refused as well. Outer packets have a source port for each inner flow: tracking
-/// them would fill the table.
+/// forwarded are refused as well. Here is where most of it ends; what DNAT brings to the port, or
+/// no single host is the destination of, ends in [`leg_input`]. Outer packets have a source port
+/// for each inner flow: tracking them would fill the table.
 fn add_leg(table: &mut FilterTable) {
     let port = owner::VXLAN_PORT;
     let to_us = format!("udp dport {port} fib daddr type local");
@@ -91,6 +92,18 @@ fn add_lanes(facts: &Facts<'_>, table: &mut FilterTable) {
     }
 }
 
+/// The last look before the leg's socket. A Service may lead to any port of a node: before DNAT its
+/// packets had another one. A broadcast is not addressed to us, and the socket takes it all the same.
+/// And a pod that may write headers itself takes a node's address for its source: what claims to
+/// come from a node must come in by the link that leads there.
+fn leg_input() -> Vec<String> {
+    let port = format!("udp dport {}", owner::VXLAN_PORT);
+    let foreign =
+        FAMILIES.map(|f| format!("{port} {} saddr != @nodes{} counter drop", ip(f), digit(f)));
+    let astray = format!("{port} fib saddr . iif oif missing counter drop");
+    foreign.into_iter().chain([astray]).collect()
+}
+
 fn add_forward(facts: &Facts<'_>, table: &mut FilterTable) {
     let mut rules = Vec::new();
     if facts.leg.is_some() {
@@ -103,17 +116,24 @@ fn add_forward(facts: &Facts<'_>, table: &mut FilterTable) {
     base(table, "guard_forward", hook(HookKind::Filter, HookPoint::Forward, RAW), rules);
 }
 
+fn add_input(facts: &Facts<'_>, table: &mut FilterTable) {
+    let mut rules = probe_port(facts);
+    if facts.leg.is_some() {
+        rules.extend(leg_input());
+    }
+    base(table, "guard_input", hook(HookKind::Filter, HookPoint::Input, INPUT), rules);
+}
+
 /// Probes come out of lanes and legs, or from a node whose host has no IPv6 for the leg.
-fn add_probe_port(facts: &Facts<'_>, table: &mut FilterTable) {
+fn probe_port(facts: &Facts<'_>) -> Vec<String> {
     let inside = links_and_loopback(&facts.our_links());
     let port = format!("meta l4proto {{ tcp, udp }} th dport {PROBE_PORT} iifname != {inside}");
-    let rules = match facts.leg {
+    match facts.leg {
         None => vec![format!("{port} counter drop")],
         Some(_) => FAMILIES
             .map(|f| format!("{port} {} saddr != @nodes{} counter drop", ip(f), digit(f)))
             .to_vec(),
-    };
-    base(table, "guard_input", hook(HookKind::Filter, HookPoint::Input, INPUT), rules);
+    }
 }
 
 /// Returns our addresses inside the lanes, as far as the host has their families.

@@ -242,6 +242,7 @@ impl Facts {
             member: member.to_owned(),
             gateway: gateway.to_owned(),
             public_key: key(number).to_string(),
+            slot: 0,
             link: link.to_owned(),
             state: PathState::Unknown,
             since_unix_seconds: None,

@@ -16,8 +16,10 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::path::Path;
 
+use ipnetwork::IpNetwork;
 use sealane_state::name::LinkName;
 use sealane_trace::join::{self, Said};
+use sealane_trace::owner;
 use sealane_trace::walk::{self, Account, Next};
 use sealane_trace::wire;
 use sealane_view::trace::{TraceAnswer, TraceDocument, TraceRequest};
@@ -27,6 +29,8 @@ use host::Host;
 /// All hosts by `member.node`.
 pub struct Lab {
     hosts: BTreeMap<String, Host>,
+    /// What the list grants to whom.
+    pub grants: Vec<(IpNetwork, String)>,
     /// Which of several equal ways packets take.
     pub choice: u8,
 }
@@ -41,7 +45,9 @@ impl Lab {
                 (host.name(), host)
             })
         });
-        Self { hosts: hosts.collect(), choice: 0 }
+        let granted = [("10.1.0.0/16", '1'), ("fd00:1::/48", '1'), ("10.2.0.0/16", '2')];
+        let grants = granted.map(|(net, own)| (net.parse().unwrap(), format!("cluster-{own}")));
+        Self { hosts: hosts.collect(), grants: grants.into(), choice: 0 }
     }
 
     /// A host, to be changed.
@@ -80,7 +86,8 @@ impl Lab {
         packet.choice = self.choice;
         let account = walk::walk(facts.snapshot(), &packet);
         let said = self.ask(&account, wire::MOST_AGENTS);
-        join::document(&request, account, said)
+        let nobodys = owner::of_nobody(facts.snapshot(), request.destination, &self.grants);
+        join::document(&request, account, said, nobodys)
     }
 
     fn ask(&self, account: &Account, hops_left: u8) -> Said {

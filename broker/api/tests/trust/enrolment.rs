@@ -161,6 +161,7 @@ fn token() -> Token {
             spki: vec![b64([5; 32])],
         }],
         credential: Zeroizing::new("opaque".to_owned()),
+        credential_expires: Some(UnixTime(1_900_000_000)),
     }
 }
 
@@ -174,6 +175,7 @@ fn a_token_says_what_was_put_in() {
     assert_eq!(read.minimum, ListPosition { link_index: 0, version: 5 });
     assert_eq!(read.brokers, token().brokers);
     assert_eq!(read.credential.as_str(), "opaque");
+    assert_eq!(read.credential_expires, Some(UnixTime(1_900_000_000)));
     assert_eq!(read.join.unwrap().public(), seed(JOIN).public());
 }
 

@@ -1,0 +1,155 @@
+//! Owns the tests of `sealane trace` on real hosts: that it says what happens to packets, on every
+//! host of the way there and back, and names the place that fails.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use sealane_tests::lab::address::{Family, nft_family};
+use sealane_tests::lab::host::Host;
+use sealane_tests::lab::wait::eventually;
+use sealane_tests::lab::wire::Exit;
+use sealane_view::trace::{Outcome, Stage as Step, TraceDocument};
+
+use crate::stage::{Stage, shared};
+
+/// The hosts of the way, in the order a packet meets them.
+const WAY: [&str; 4] =
+    ["berlin.berlin-worker", "berlin.berlin-gw", "tokyo.tokyo-gw", "tokyo.tokyo-worker"];
+
+#[test]
+fn a_trace_says_which_way_packets_go_and_names_the_place_that_fails() {
+    let _machine = shared();
+    let mut stage = Stage::all_joined("trace", Family::Dual);
+    let tokyo = stage.tokyo.as_ref().unwrap();
+    let (far_gateway, far_worker) = (tokyo.gateway.host.clone(), tokyo.worker.host.clone());
+    let sources = stage.berlin.far.link.addresses();
+    let ways: Vec<(IpAddr, IpAddr)> = sources.into_iter().zip(tokyo.far.link.addresses()).collect();
+    let near = stage.berlin.worker.host.clone();
+    let last = *ways.last().unwrap();
+    for way in &ways {
+        it_arrives(&near, *way);
+    }
+    for (host, at) in [
+        (&near, WAY[0]),
+        (&stage.berlin.gateway.host, WAY[1]),
+        (&far_gateway, WAY[2]),
+        (&far_worker, WAY[3]),
+    ] {
+        for way in &ways {
+            a_firewall_is_named(&near, *way, host, at);
+        }
+    }
+    for way in &ways {
+        a_firewall_before_the_answer_is_named(&near, *way, &far_worker, WAY[3]);
+    }
+    it_arrives(&near, last);
+    what_is_no_members_is_named(&near);
+    a_silent_agent_is_named(&mut stage, &near, last, &far_gateway);
+}
+
+fn it_arrives(on: &Host, (from, to): (IpAddr, IpAddr)) {
+    let (exit, told) = traced(on, from, to);
+    let verdict = format!(
+        "{from} -> {to} is delivered at {} (link cni0) by way of {}, {}; \
+         the answer comes back the same way",
+        WAY[3], WAY[1], WAY[2]
+    );
+    assert_eq!(told.verdict, verdict, "{told:#?}");
+    assert_eq!((exit, told.outcome), (Exit::Code(0), Outcome::Ok), "{told:#?}");
+    let there: BTreeSet<&str> = WAY.into_iter().collect();
+    for step in [Step::Nft, Step::Rule, Step::Table, Step::Route, Step::Mtu, Step::ReturnPath] {
+        let at: BTreeSet<&str> =
+            told.hops.iter().filter(|h| h.stage == step).map(|h| h.at.as_str()).collect();
+        // A full-sized packet's size is told where it leaves a host.
+        assert_eq!(at, there, "{step:?}: {told:#?}");
+    }
+    for (step, at) in [(Step::Tunnel, &WAY[1..3]), (Step::Leg, &WAY[..])] {
+        for at in at {
+            assert!(
+                told.hops.iter().any(|h| h.stage == step && h.at == *at),
+                "{step:?} {at}: {told:#?}"
+            );
+        }
+    }
+}
+
+fn a_firewall_is_named(on: &Host, (from, to): (IpAddr, IpAddr), host: &Host, at: &str) {
+    host.nft(&firewall(from, to)).unwrap();
+    let (exit, told) = traced(on, from, to);
+    host.nft("delete table inet firewall").unwrap();
+    let verdict =
+        format!("{from} -> {to} fails at {at}: nft chain forward of table inet firewall drops it");
+    assert!(told.verdict.starts_with(&verdict), "{told:#?}");
+    assert_eq!((exit, told.outcome), (Exit::Code(1), Outcome::Fail), "{told:#?}");
+}
+
+fn a_firewall_before_the_answer_is_named(
+    on: &Host,
+    (from, to): (IpAddr, IpAddr),
+    host: &Host,
+    at: &str,
+) {
+    host.nft(&firewall(to, from)).unwrap();
+    let (exit, told) = traced(on, from, to);
+    host.nft("delete table inet firewall").unwrap();
+    let cause = format!(
+        ", but its answer fails at {at}: nft chain forward of table inet firewall drops it"
+    );
+    assert!(told.verdict.contains(&cause), "{told:#?}");
+    assert!(
+        told.verdict.starts_with(&format!("{from} -> {to} is delivered at {}", WAY[3])),
+        "{told:#?}"
+    );
+    assert_eq!((exit, told.outcome), (Exit::Code(1), Outcome::Fail), "{told:#?}");
+}
+
+fn what_is_no_members_is_named(on: &Host) {
+    let told = on.command("sealane").args(["trace", "self", "198.51.100.9"]).output().unwrap();
+    assert!(told.stdout.contains("198.51.100.9"), "{told:?}");
+}
+
+/// Packets flow without an agent; where they go from its host is what nobody can tell.
+fn a_silent_agent_is_named(
+    stage: &mut Stage,
+    on: &Host,
+    (from, to): (IpAddr, IpAddr),
+    host: &Host,
+) {
+    stage.agent(host).kill().unwrap();
+    let named = eventually(Duration::from_secs(5), "the silent agent is named", || {
+        let (exit, told) = traced(on, from, to);
+        if told.verdict.contains(WAY[2]) && told.outcome != Outcome::Ok {
+            Ok((exit, told))
+        } else {
+            Err(told.verdict)
+        }
+    });
+    let (exit, told) = named.unwrap();
+    eprintln!("{exit:?} {told:#?}");
+}
+
+/// Drops these packets and no others, by the chain that every firewall has.
+fn firewall(from: IpAddr, to: IpAddr) -> String {
+    let ip = nft_family(from);
+    format!(
+        "table inet firewall {{\nchain forward {{\ntype filter hook forward priority filter\n\
+         {ip} saddr {from} {ip} daddr {to} drop\n}}\n}}\n"
+    )
+}
+
+/// An agent answers others four times a second; a person who is told so tries again.
+fn traced(on: &Host, from: IpAddr, to: IpAddr) -> (Exit, TraceDocument) {
+    let told = eventually(Duration::from_secs(3), "the agents answer", || {
+        let (exit, told) = trace(on, from, to);
+        if told.verdict.ends_with("try again") { Err(told.verdict) } else { Ok((exit, told)) }
+    });
+    told.unwrap()
+}
+
+fn trace(on: &Host, from: IpAddr, to: IpAddr) -> (Exit, TraceDocument) {
+    let command = on.command("sealane").args(["trace", &from.to_string(), &to.to_string()]);
+    let told = command.args(["-o", "json"]).output().unwrap();
+    let document = serde_json::from_str(&told.stdout);
+    (told.exit.unwrap(), document.unwrap_or_else(|error| panic!("{error}: {told:?}")))
+}
