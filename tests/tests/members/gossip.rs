@@ -97,7 +97,7 @@ fn a_root_key_is_replaced_by_hand_at_one_host_while_the_broker_is_dead_and_no_pa
 /// Gives the administrator's list to the agent of a host.
 fn give(stage: &Stage, host: &Host) {
     const LIST: &str = "/etc/sealane/clusterset.yaml";
-    let list = stage.ground.admin.read_file(&format!("{}/clusterset.yaml", command::CLUSTERSET));
+    let list = stage.ground.admin.read_file(format!("{}/clusterset.yaml", command::CLUSTERSET));
     host.write_file(LIST, &list.unwrap()).unwrap();
     host.run(&format!("sealane clusterset accept-link --file {LIST}")).unwrap();
 }
