@@ -25,6 +25,9 @@ const LARGEST_FRAME_BYTES: u32 = 64 * 1024;
 const DEADLINE: Duration = Duration::from_secs(6);
 /// What each further agent is given; one that is asked later must answer sooner than who asks it.
 const PER_AGENT: Duration = Duration::from_millis(600);
+/// An agent that said nothing is asked once more after this: it answers each of the others four times
+/// a second, and two traces of a person may be closer together.
+const AGAIN: Duration = Duration::from_millis(260);
 /// Questions worked on at once per way; more wait.
 const SERVED_AT_ONCE: usize = 8;
 /// Whoever connects says within this what it wants.
@@ -76,14 +79,24 @@ pub fn listen(way: &Way, events: mpsc::Sender<Event>, desk: Desk) -> io::Result<
 pub async fn ask(way: &Way, to: IpAddr, question: &[u8], agents_beyond: u8) -> io::Result<Vec<u8>> {
     let patience = (PER_AGENT * (u32::from(agents_beyond) + 1)).min(DEADLINE);
     let exchange = async {
-        let mut stream = connect(way, to).await?;
-        write_frame(&mut stream, question).await?;
-        read_frame(&mut stream).await.map_err(unanswered)
+        match exchange(way, to, question).await {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                tokio::time::sleep(AGAIN).await;
+                exchange(way, to, question).await.map_err(unanswered)
+            }
+            answered => answered,
+        }
     };
     tokio::time::timeout(patience, exchange).await.unwrap_or_else(|_| {
         let cause = format!("no answer within {} ms", patience.as_millis());
         Err(io::Error::new(io::ErrorKind::TimedOut, cause))
     })
+}
+
+async fn exchange(way: &Way, to: IpAddr, question: &[u8]) -> io::Result<Vec<u8>> {
+    let mut stream = connect(way, to).await?;
+    write_frame(&mut stream, question).await?;
+    read_frame(&mut stream).await
 }
 
 /// An agent that does not want to answer says nothing.

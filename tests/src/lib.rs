@@ -2,6 +2,7 @@
 //! stands there, the demo, and fuzzing. Owns no test.
 #![doc = include_str!("../README.md")]
 
+pub mod interop;
 pub mod lab;
 pub mod traffic;
 pub mod product;

@@ -39,6 +39,7 @@ fn every_command_of_the_readme_does_what_it_says() {
         reader.follow(command);
     }
     assert!(reader.knows_how_to_leave, "README.md does not say how to leave");
+    reader.metrics_and_exit_codes_are(&text);
     at_desk(&reader.edge, "sealane leave");
     assert_eq!(agent::status(&reader.edge).unwrap().member, None);
     for command in &reader.at_the_end {
@@ -140,7 +141,11 @@ impl Reader {
             ["sealane", "clusterset", "sign", ..] => self.pin_everybody(line),
             ["sealane", "token", "create", ..] => self.as_admin(line),
             ["sealane", "join", "--token-file", "cluster-a.token"] => self.join(line),
-            ["sealane", "identity", "show"] => drop(at_desk(&self.edge, line)),
+            ["sealane", "identity", "show"] => {
+                let identity = agent::status(&self.edge).unwrap().identity.unwrap();
+                let told = at_desk(&self.edge, line);
+                assert!(told.contains(&identity.fingerprint), "`{line}`: {told}");
+            }
             ["sealane", "status" | "peers" | "routes"] if self.pin.is_empty() => {
                 drop(self.gateway.run(&format!("{line} --help")).unwrap());
             }
@@ -160,6 +165,19 @@ impl Reader {
             }
             _ => panic!("README.md shows `{line}`, which this test does not know how to run"),
         }
+    }
+
+    /// As the text says in passing.
+    fn metrics_and_exit_codes_are(&self, text: &str) {
+        let page = text.split('`').find(|it| it.ends_with("/metrics")).unwrap();
+        let page = self.gateway.run(&format!("curl -sS http://{page}")).unwrap();
+        assert!(page.contains("sealane_members{state=\"up\"} 1"), "{page}");
+        let codes = |text: &str| -> Vec<u8> {
+            let codes = text.split_once("Exit codes:").unwrap().1.split("\n\n").next().unwrap();
+            codes.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+        };
+        let help = self.gateway.run("sealane --help").unwrap();
+        assert_eq!(codes(text), codes(&help), "{help}");
     }
 
     /// Not over this machine but below a folder of the lab; what is there then works.
@@ -280,7 +298,9 @@ impl Reader {
     /// The trace says that it arrives, and it does.
     fn trace(&self, line: &str, from: &str, to: &str) {
         let told = at_desk(&self.worker, line);
-        assert!(told.contains("edge-1"), "`{line}`: {told}");
+        let arrives = format!("{from} -> {to} is delivered at edge-1.edge-1 ");
+        assert!(told.contains(&arrives), "`{line}`: {told}");
+        assert!(told.ends_with("the answer comes back the same way\n"), "`{line}`: {told}");
         drive::http_server(&self.camera, 8080).unwrap();
         let server = SocketAddr::new(to.parse().unwrap(), 8080);
         let answer = drive::http_get(&self.pod.host, server).unwrap();
@@ -317,6 +337,16 @@ fn make(arguments: &[&str]) {
         "make -n {arguments:?}: {}",
         String::from_utf8_lossy(&made.stderr)
     );
+    let made = String::from_utf8_lossy(&made.stdout);
+    let line = match arguments {
+        ["demo"] => "/demo ",
+        ["demo", _] => "/demo --keep",
+        ["demo-down"] => "/demo --down",
+        ["test"] => "cargo test --locked --workspace",
+        ["build"] => "cargo build --release --locked --workspace --bins",
+        _ => ":",
+    };
+    assert!(format!("{made} ").replace('\n', " ").contains(line), "make {arguments:?}: {made}");
 }
 
 /// systemd takes the unit, with any program where the installed one is not on this machine.

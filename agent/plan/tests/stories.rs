@@ -122,6 +122,24 @@ fn kernel_wireguard_has_a_link_for_each_slot() {
 }
 
 #[test]
+fn each_gateway_looks_for_kernel_wireguard_on_the_port_that_is_kept_for_it() {
+    let north = lab::north(Stack::Dual, &[("g1", Gateway), ("g2", Gateway)]);
+    let mut edge = lab::world(&lab::edge(Stack::Dual), "box", &[&north]);
+    edge.host.backends.insert(Backend::Kernel);
+    let edge = plan(&edge, NOW).host;
+    for gateway in ["g1", "g2"] {
+        let own = lab::key("north", gateway);
+        let kept = edge.devices.values().find(|device| device.peers.contains_key(&own)).unwrap();
+        let world = lab::world(&north, gateway, &[&lab::edge(Stack::Dual)]);
+        let target = plan(&world, NOW).probes.lanes.into_values().next().unwrap();
+        let mut looked = target.candidates.iter().map(|candidate| candidate.endpoint.port());
+        assert!(looked.any(|port| port == kept.listen_port), "{gateway}: {}", kept.listen_port);
+    }
+    let ports: Vec<u16> = edge.devices.values().map(|device| device.listen_port).collect();
+    assert_eq!(ports, [51820, 51821], "one for each slot of the remote gateways");
+}
+
+#[test]
 fn a_lane_that_stands_keeps_its_backend_until_another_is_asked_for() {
     let north = lab::north(Stack::Dual, &[("g1", Gateway)]);
     let mut world = lab::world(&lab::edge(Stack::Dual), "box", &[&north]);

@@ -74,7 +74,9 @@ pub fn broker_dies(
     let report = flow.finish()?;
     tell(teller, &report);
     teller.look(gateway, "sealane status")?;
-    summary.claim("broker gone, agent restarted meanwhile", &losses(&report), report.lost == 0);
+    let away = agent::status(gateway)?.broker.is_some_and(|broker| !broker.connected);
+    let holds = report.lost == 0 && away;
+    summary.claim("broker gone, agent restarted meanwhile", &losses(&report), holds);
     teller.typed(&cast.ground.broker, "sealane-broker &");
     programs.broker.restart()
 }

@@ -24,5 +24,6 @@ mod secrets;
 mod leave;
 mod arrival;
 mod foreign_hand;
-mod gossip;
 mod unit;
+mod injection;
+mod gossip;
