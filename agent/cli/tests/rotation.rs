@@ -20,7 +20,7 @@ fn list(desk: &Desk) -> Value {
 #[test]
 fn a_new_root_key_signs_the_same_members_and_the_old_one_nothing_more() {
     let desk = Desk::with_clusterset();
-    desk.run("token create --cluster a --cidr 10.1.0.0/16 --output a.token").ends(0);
+    desk.run("token create --cluster a --cidr 10.1.0.0/16").ends(0);
     let (before, old) = (list(&desk), desk.read("clusterset/root.key"));
     desk.run(ROTATE).ends(0);
     let after = list(&desk);
