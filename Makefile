@@ -8,7 +8,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 TOOLS ?= $(HOME)/.cache/sealane/tools
 
-.PHONY: help setup build install uninstall demo demo-down test check fmt clippy docs deny advisories crds bench clean
+.PHONY: help setup build install uninstall demo demo-down test test-deep check fmt clippy docs deny advisories crds bench clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -56,6 +56,10 @@ demo-down: ## remove what `make demo KEEP=1` left up
 
 test: setup build ## everything: unit, golden, law, broker and lab tests
 	SEALANE_BIN=$(CURDIR)/$(BIN) $(CARGO) test --locked --workspace --no-fail-fast
+
+FUZZ_SECONDS ?= 60
+test-deep: test ## also what takes long: every parser fuzzed for a minute (FUZZ_SECONDS=N)
+	$(BIN)/fuzz --seconds $(FUZZ_SECONDS)
 
 check: fmt clippy docs deny test ## what CI would say, and more
 

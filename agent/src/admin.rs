@@ -16,7 +16,7 @@ use axum::routing::{get, post};
 use axum::{Router, extract::DefaultBodyLimit};
 use sealane_view::admin as paths;
 use sealane_view::error::ErrorDocument;
-use sealane_view::membership::{JoinRequest, LeaveRequest};
+use sealane_view::membership::{JoinRequest, LeaveRequest, ListRequest};
 use sealane_view::ping::PingRequest;
 use sealane_view::trace::TraceRequest;
 use serde::de::DeserializeOwned;
@@ -28,6 +28,8 @@ use tokio::sync::{mpsc, oneshot};
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 /// A token is below 2 KiB, a request far below this.
 const LARGEST_REQUEST_BYTES: usize = 64 * 1024;
+/// A list of members with all its links. Unit: bytes.
+const LARGEST_LIST_BYTES: usize = 1_500_000;
 
 /// What may be asked.
 pub enum Question {
@@ -49,6 +51,8 @@ pub enum Question {
     Join(JoinRequest),
     /// Leave.
     Leave(LeaveRequest),
+    /// Take a list of members from a person.
+    List(ListRequest),
 }
 
 /// A JSON document, or why there is none.
@@ -178,6 +182,11 @@ pub async fn serve(listener: UnixListener, asks: mpsc::Sender<Ask>) {
         .route(paths::TRACE, post(|State(a), Body(r)| ask(a, Question::Trace(r))))
         .route(paths::PING, post(|State(a), Body(r)| ask(a, Question::Ping(r))))
         .route(paths::JOIN, post(|State(a), Body(r)| ask(a, Question::Join(r))))
+        .route(
+            paths::CLUSTERSET,
+            post(|State(a), Body(r)| ask(a, Question::List(r)))
+                .layer(DefaultBodyLimit::max(LARGEST_LIST_BYTES)),
+        )
         .route(paths::LEAVE, post(|State(a), Body(r)| ask(a, Question::Leave(r))))
         .fallback(|| async { not_understood(StatusCode::NOT_FOUND, "there is no such path") })
         .method_not_allowed_fallback(|| async {
@@ -226,6 +235,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Response;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+        let is_list = request.uri().path() == paths::CLUSTERSET;
+        let most = if is_list { LARGEST_LIST_BYTES } else { LARGEST_REQUEST_BYTES };
         let refused = match Json::<T>::from_request(request, state).await {
             Ok(Json(body)) => return Ok(Self(body)),
             Err(refused) => refused,
@@ -233,7 +244,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         let status = refused.status();
         let cause = match (&refused, status) {
             (_, StatusCode::PAYLOAD_TOO_LARGE) => {
-                format!("it is larger than {LARGEST_REQUEST_BYTES} bytes")
+                format!("it is larger than {most} bytes")
             }
             (JsonRejection::MissingJsonContentType(_), _) => {
                 "its content-type is not application/json".to_owned()

@@ -2,7 +2,7 @@
 //! signed. Writes numbers to disk before it signs with them; does not talk to the broker.
 
 use std::cmp::Ordering;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use sealane_api::advertisement::{Candidate, Networks, State};
 use sealane_api::cidr::{self, Cidr};
@@ -70,6 +70,8 @@ struct Certificate {
 pub struct Wish {
     /// Networks as configured.
     pub networks: Networks<Cidr>,
+    /// IPv4 address at which this gateway answers probes, inside its networks.
+    pub probe4: Option<Ipv4Addr>,
     /// Slot of the tunnel entry.
     pub slot: u8,
     /// Largest inner packet in bytes.
@@ -306,7 +308,7 @@ impl Author {
             sequence: self.kept.sequence,
             state: State::Active,
             networks: wish.map(|wish| wish.networks.clone()).unwrap_or_default(),
-            probe4: None,
+            probe4: wish.and_then(|wish| wish.probe4),
             tunnels: wish.map(|wish| entry(keys, owner, wish)).into_iter().collect(),
             agent: env!("CARGO_PKG_VERSION"),
         };

@@ -31,6 +31,7 @@ impl Agent {
             Question::World => document(&documents::world::of(&self.fresh_world())),
             Question::Plan => self.plan_document(),
             Question::Join(request) => self.join(&request),
+            Question::List(request) => self.take_list(&request),
             Question::Leave(request) => return self.leave(&request, reply),
             Question::Ping(request) => return self.ping(&request, reply),
             Question::Trace(request) => return self.trace(request, reply),

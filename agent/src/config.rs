@@ -1,13 +1,15 @@
 //! Owns the agent's settings: file, environment and flags become one validated [`Config`], once.
 //! Does not own what a member may announce; the clusterset's grant does.
 
-use std::net::{IpAddr, SocketAddr};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use ipnetwork::IpNetwork;
 use sealane_state::name::LinkName;
 
-use crate::config_file::{self, FileProblem};
+use crate::config_file;
+use crate::config_value::{self, FileProblem};
 
 /// Where the agent looks for its file when no flag names one.
 pub const DEFAULT_FILE: &str = "/etc/sealane/agent.toml";
@@ -51,6 +53,12 @@ pub struct Networks {
     pub services: Vec<IpNetwork>,
     /// Anything else behind this member.
     pub external: Vec<IpNetwork>,
+    /// Sources of this host's own packets to other members, of either family, inside `pods` or
+    /// `external`; empty lets the plan choose.
+    pub source: BTreeSet<IpAddr>,
+    /// Address inside `pods` or `external` at which other gateways probe this one over IPv4, for
+    /// lanes with a host whose kernel has no IPv6. Nobody else may have it.
+    pub probe: Option<Ipv4Addr>,
 }
 
 /// A node of this member.
@@ -182,7 +190,7 @@ pub fn load(path: &Path, overrides: Overrides, host_name: &str) -> Result<Config
     if config.node.is_empty() {
         host_name.clone_into(&mut config.node);
     }
-    if !config_file::is_node_name(&config.node) {
+    if !config_value::is_node_name(&config.node) {
         return Err(ConfigError::NoNodeName { name: config.node, path: path.to_owned() });
     }
     if let Some(listed) = config.own_node().filter(|node| node.role != config.role) {

@@ -1,26 +1,15 @@
-//! Owns the syntax of `agent.toml`: keys, defaults and checks, with line and key in every error.
-//! Does not read files or the environment.
+//! Owns the shape of `agent.toml`: its keys, their defaults, and what keys say together. Does not
+//! read files or the environment; `config_value` owns single values.
 
-use std::net::{IpAddr, SocketAddr};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use ipnetwork::IpNetwork;
-use sealane_state::name::LinkName;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::config::{BackendChoice, Config, Networks, Node, Paths, Role, Supervision, Tunnel};
-
-/// A fault in the file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileProblem {
-    /// Line, from 1.
-    pub line: usize,
-    /// The key, with its table.
-    pub key: String,
-    /// What is wrong and what would be right.
-    pub cause: String,
-}
+use crate::config::{Config, Networks, Node, Paths, Role, Tunnel};
+use crate::config_value::{FileProblem, Place, line_of};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -49,6 +38,8 @@ struct FileNetworks {
     pods: Vec<Spanned<String>>,
     services: Vec<Spanned<String>>,
     external: Vec<Spanned<String>>,
+    source: Vec<Spanned<String>>,
+    probe: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -129,20 +120,16 @@ pub fn parse(text: &str) -> Result<Config, FileProblem> {
     let at = Place { text };
     let node = file.node.map(|name| at.node_name("node", &name)).transpose()?.unwrap_or_default();
     let runtime = file.paths.runtime;
-    let nodes = file.nodes.iter().map(|node| at.node(node)).collect::<Result<Vec<_>, _>>()?;
-    at.distinct(&file.nodes)?;
-    at.one_gateway(&file.nodes)?;
+    let nodes = file.nodes.iter().map(|node| node.checked(&at)).collect::<Result<Vec<_>, _>>()?;
+    distinct(&at, &file.nodes)?;
+    one_gateway(&at, &file.nodes)?;
     Ok(Config {
         node,
         role: role(file.gateway),
         token_file: file.token_file,
-        networks: Networks {
-            pods: at.networks("networks.pods", &file.networks.pods)?,
-            services: at.networks("networks.services", &file.networks.services)?,
-            external: at.networks("networks.external", &file.networks.external)?,
-        },
+        networks: file.networks.checked(&at)?,
         nodes,
-        tunnel: at.tunnel(&file.tunnel)?,
+        tunnel: file.tunnel.checked(&at)?,
         metrics: at.metrics(&file.metrics.listen)?,
         paths: Paths {
             state: file.paths.state,
@@ -151,19 +138,6 @@ pub fn parse(text: &str) -> Result<Config, FileProblem> {
             tunnel_program: file.paths.tunnel_program,
         },
     })
-}
-
-/// Tells whether a text is a node name: an RFC 1123 subdomain of at most 150 bytes.
-pub fn is_node_name(text: &str) -> bool {
-    let label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    text.len() <= 150 && text.split('.').all(label)
 }
 
 fn role(gateway: bool) -> Role {
@@ -181,179 +155,94 @@ fn syntax_problem(text: &str, error: &toml::de::Error) -> FileProblem {
     }
 }
 
-fn line_of(text: &str, offset: usize) -> usize {
-    1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
-}
-
-/// The text that spans refer to.
-struct Place<'a> {
-    text: &'a str,
-}
-
-impl Place<'_> {
-    fn problem<T>(&self, key: &str, value: &Spanned<T>, cause: String) -> FileProblem {
-        FileProblem { line: line_of(self.text, value.span().start), key: key.to_owned(), cause }
-    }
-
-    fn node_name(&self, key: &str, name: &Spanned<String>) -> Result<String, FileProblem> {
-        let text = name.get_ref();
-        if is_node_name(text) {
-            return Ok(text.clone());
-        }
-        let cause = format!("{text:?} is not a node name: lower-case letters, digits, '-', '.'");
-        Err(self.problem(key, name, cause))
-    }
-
-    fn networks(
-        &self,
-        key: &str,
-        texts: &[Spanned<String>],
-    ) -> Result<Vec<IpNetwork>, FileProblem> {
-        texts.iter().map(|text| self.network(key, text)).collect()
-    }
-
-    fn network(&self, key: &str, text: &Spanned<String>) -> Result<IpNetwork, FileProblem> {
-        let given = text.get_ref();
-        let expect = "expected a CIDR such as 10.1.0.0/16 or fd00:1::/48";
-        let net: IpNetwork = given
-            .parse()
-            .ok()
-            .filter(|_| given.contains('/'))
-            .ok_or_else(|| self.problem(key, text, format!("{given:?}: {expect}")))?;
-        if net.ip() != net.network() {
-            let base = format!("{}/{}", net.network(), net.prefix());
-            return Err(self.problem(
-                key,
-                text,
-                format!("{given:?} has host bits set; did you mean {base}?"),
-            ));
-        }
-        Ok(net)
-    }
-
-    fn node(&self, node: &FileNode) -> Result<Node, FileProblem> {
-        let name = self.node_name("nodes.name", &node.name)?;
-        let addresses = node
-            .addresses
-            .get_ref()
-            .iter()
-            .map(|text| self.address("nodes.addresses", text))
-            .collect::<Result<Vec<IpAddr>, _>>()?;
+impl FileNode {
+    fn checked(&self, at: &Place<'_>) -> Result<Node, FileProblem> {
+        let name = at.node_name("nodes.name", &self.name)?;
+        let addresses = self.addresses.get_ref().iter();
+        let addresses: Vec<IpAddr> =
+            addresses.map(|text| at.address("nodes.addresses", text)).collect::<Result<_, _>>()?;
         if addresses.is_empty() {
             let cause = format!("node {name:?} has no address; give those the other nodes reach");
-            return Err(self.problem("nodes.addresses", &node.addresses, cause));
+            return Err(at.problem("nodes.addresses", &self.addresses, cause));
         }
-        let pods = self.networks("nodes.pods", &node.pods)?;
-        Ok(Node { name, addresses, pods, role: role(node.gateway) })
+        let pods = at.networks("nodes.pods", &self.pods)?;
+        Ok(Node { name, addresses, pods, role: role(self.gateway) })
     }
+}
 
-    fn distinct(&self, nodes: &[FileNode]) -> Result<(), FileProblem> {
-        for (position, node) in nodes.iter().enumerate() {
-            let name = node.name.get_ref();
-            if nodes[..position].iter().any(|earlier| earlier.name.get_ref() == name) {
-                let cause = format!("{name:?} is listed twice");
-                return Err(self.problem("nodes.name", &node.name, cause));
-            }
-        }
-        Ok(())
-    }
-
-    /// Every gateway of a member needs a certificate by the one identity key of the member, and a
-    /// host outside Kubernetes certifies no other.
-    fn one_gateway(&self, nodes: &[FileNode]) -> Result<(), FileProblem> {
-        match nodes.iter().filter(|node| node.gateway).nth(1) {
-            Some(second) => {
-                let cause = "a second gateway; a member whose nodes stand in this file has one";
-                Err(self.problem("nodes.gateway", &second.name, cause.to_owned()))
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn address(&self, key: &str, text: &Spanned<String>) -> Result<IpAddr, FileProblem> {
-        let given = text.get_ref();
-        given
-            .parse()
-            .map_err(|_| self.problem(key, text, format!("{given:?} is not an IP address")))
-    }
-
-    fn tunnel(&self, tunnel: &FileTunnel) -> Result<Tunnel, FileProblem> {
+impl FileTunnel {
+    fn checked(&self, at: &Place<'_>) -> Result<Tunnel, FileProblem> {
+        let endpoints = self.endpoints.iter().map(|text| at.socket("tunnel.endpoints", text));
+        let ignored = self.ignored_links.iter().map(|text| at.link("tunnel.ignored_links", text));
         Ok(Tunnel {
-            backend: self.backend(&tunnel.backend)?,
-            supervision: self.supervision(&tunnel.supervision)?,
-            listen_port: self.port(&tunnel.listen_port)?,
-            mtu: tunnel.mtu.as_ref().map(|mtu| self.mtu(mtu)).transpose()?,
-            endpoints: tunnel
-                .endpoints
-                .iter()
-                .map(|text| self.socket("tunnel.endpoints", text))
-                .collect::<Result<_, _>>()?,
-            ignored_links: tunnel
-                .ignored_links
-                .iter()
-                .map(|text| self.link("tunnel.ignored_links", text))
-                .collect::<Result<_, _>>()?,
+            backend: at.backend(&self.backend)?,
+            supervision: at.supervision(&self.supervision)?,
+            listen_port: at.port(&self.listen_port)?,
+            mtu: self.mtu.as_ref().map(|mtu| at.mtu(mtu)).transpose()?,
+            endpoints: endpoints.collect::<Result<_, _>>()?,
+            ignored_links: ignored.collect::<Result<_, _>>()?,
         })
     }
+}
 
-    fn backend(&self, text: &Spanned<String>) -> Result<BackendChoice, FileProblem> {
-        match text.get_ref().as_str() {
-            "auto" => Ok(BackendChoice::Auto),
-            "kernel" => Ok(BackendChoice::Kernel),
-            "userspace" => Ok(BackendChoice::Userspace),
-            other => {
-                let cause = format!("{other:?} is not one of auto, kernel, userspace");
-                Err(self.problem("tunnel.backend", text, cause))
+impl FileNetworks {
+    fn checked(&self, at: &Place<'_>) -> Result<Networks, FileProblem> {
+        let mut networks = Networks {
+            pods: at.networks("networks.pods", &self.pods)?,
+            services: at.networks("networks.services", &self.services)?,
+            external: at.networks("networks.external", &self.external)?,
+            source: BTreeSet::new(),
+            probe: None,
+        };
+        for text in &self.source {
+            let source = at.address("networks.source", text)?;
+            // Others take Service addresses as destinations only.
+            if !networks.pods.iter().chain(&networks.external).any(|net| net.contains(source)) {
+                let cause = format!("{source} lies in none of pods and external");
+                return Err(at.problem("networks.source", text, cause));
             }
+            networks.source.insert(source);
+        }
+        networks.probe = self.probe.as_ref().map(|it| probe(at, it, &networks)).transpose()?;
+        Ok(networks)
+    }
+}
+
+/// An address that others may send to, so one of our own.
+fn probe(
+    at: &Place<'_>,
+    text: &Spanned<String>,
+    networks: &Networks,
+) -> Result<Ipv4Addr, FileProblem> {
+    let address = at.ipv4("networks.probe", text)?;
+    let mut all = networks.pods.iter().chain(&networks.external);
+    if !all.any(|net| net.contains(address.into())) {
+        let cause = format!("{address} lies in none of pods and external");
+        return Err(at.problem("networks.probe", text, cause));
+    }
+    Ok(address)
+}
+
+fn distinct(at: &Place<'_>, nodes: &[FileNode]) -> Result<(), FileProblem> {
+    for (position, node) in nodes.iter().enumerate() {
+        let name = node.name.get_ref();
+        if nodes[..position].iter().any(|earlier| earlier.name.get_ref() == name) {
+            let cause = format!("{name:?} is listed twice");
+            return Err(at.problem("nodes.name", &node.name, cause));
         }
     }
+    Ok(())
+}
 
-    fn supervision(&self, text: &Spanned<String>) -> Result<Supervision, FileProblem> {
-        match text.get_ref().as_str() {
-            "agent" => Ok(Supervision::Agent),
-            "external" => Ok(Supervision::External),
-            other => {
-                let cause = format!("{other:?} is not one of agent, external");
-                Err(self.problem("tunnel.supervision", text, cause))
-            }
+/// Every gateway of a member needs a certificate by the one identity key of the member, and a host
+/// outside Kubernetes certifies no other.
+fn one_gateway(at: &Place<'_>, nodes: &[FileNode]) -> Result<(), FileProblem> {
+    match nodes.iter().filter(|node| node.gateway).nth(1) {
+        Some(second) => {
+            let cause = "a second gateway; a member whose nodes stand in this file has one";
+            Err(at.problem("nodes.gateway", &second.name, cause.to_owned()))
         }
-    }
-
-    fn port(&self, port: &Spanned<u16>) -> Result<u16, FileProblem> {
-        match *port.get_ref() {
-            0 => {
-                let cause = "0 is not a port that others can be told; the default is 51820";
-                Err(self.problem("tunnel.listen_port", port, cause.to_owned()))
-            }
-            sound => Ok(sound),
-        }
-    }
-
-    fn mtu(&self, mtu: &Spanned<u32>) -> Result<u32, FileProblem> {
-        match *mtu.get_ref() {
-            sound @ 1280..=65535 => Ok(sound),
-            other => {
-                let cause = format!("{other} is outside 1280 to 65535 (IPv6 needs 1280)");
-                Err(self.problem("tunnel.mtu", mtu, cause))
-            }
-        }
-    }
-
-    fn socket(&self, key: &str, text: &Spanned<String>) -> Result<SocketAddr, FileProblem> {
-        let given = text.get_ref();
-        let expect = "expected ADDRESS:PORT such as 198.51.100.7:51820 or [2001:db8::7]:51820";
-        given.parse().map_err(|_| self.problem(key, text, format!("{given:?}: {expect}")))
-    }
-
-    fn link(&self, key: &str, text: &Spanned<String>) -> Result<LinkName, FileProblem> {
-        text.get_ref().parse().map_err(|error| self.problem(key, text, format!("{error}")))
-    }
-
-    fn metrics(&self, text: &Spanned<String>) -> Result<Option<SocketAddr>, FileProblem> {
-        if text.get_ref() == "off" {
-            return Ok(None);
-        }
-        self.socket("metrics.listen", text).map(Some)
+        None => Ok(()),
     }
 }
 
@@ -407,6 +296,18 @@ mod tests {
                 "2: node: \"A_b\" is not a node name: lower-case letters, digits, '-', '.'",
             ),
             (
+                "[networks]\nexternal = ['10.7.0.0/24']\nprobe = '10.8.0.255'\n",
+                "3: networks.probe: 10.8.0.255 lies in none of pods and external",
+            ),
+            (
+                "[networks]\nexternal = ['fd00:7::/48']\nprobe = 'fd00:7::1'\n",
+                "3: networks.probe: \"fd00:7::1\" is not an IPv4 address",
+            ),
+            (
+                "[networks]\nservices = ['10.7.0.0/24']\nsource = ['10.7.0.1']\n",
+                "3: networks.source: 10.7.0.1 lies in none of pods and external",
+            ),
+            (
                 "[[nodes]]\nname = 'a'\naddresses = []\n",
                 "3: nodes.addresses: node \"a\" has no address; give those the other nodes reach",
             ),
@@ -415,6 +316,15 @@ mod tests {
             assert_eq!(problem(text), expected);
         }
         assert!(problem("gatewy = true\n").contains("unknown field `gatewy`"));
+    }
+
+    #[test]
+    fn sources_and_the_probe_address_lie_in_our_own_networks() {
+        let text = "[networks]\npods = ['10.1.0.0/16', 'fd00:1::/48']\n\
+                    source = ['10.1.0.9', 'fd00:1::9']\nprobe = '10.1.0.255'\n";
+        let networks = parse(text).unwrap().networks;
+        assert_eq!(networks.source.len(), 2);
+        assert_eq!(networks.probe, Some([10, 1, 0, 255].into()));
     }
 
     #[test]

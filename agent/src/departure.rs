@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::admin::{Answer, Fault, Refusal};
 use crate::event::Event;
+use crate::left;
 use crate::line;
 use crate::run::Agent;
 use crate::session::Session;
@@ -137,6 +138,12 @@ impl Agent {
         let Some(departure) = self.departure.take() else { return };
         self.forget_session();
         let mut remains = self.failures.clone();
+        // First: a crash after it leaves a member that leaves again, not one that joins by itself.
+        if self.config.token_file.is_some()
+            && let Err(error) = left::mark(&self.store)
+        {
+            remains.push(format!("the token file, which the next start uses: {error}"));
+        }
         if let Err(error) = Session::forget(&self.store, &self.ring) {
             remains.push(error.to_string());
         }

@@ -2,8 +2,9 @@
 //! World. Draws no conclusion.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
+use ipnetwork::IpNetwork;
 use sealane_api::advertisement::Networks as ApiNetworks;
 use sealane_api::cidr::Cidr;
 use sealane_api::probe_address;
@@ -64,6 +65,7 @@ pub fn world(
         me: Some(me(session, config)),
         nodes: nodes(config),
         members: members(session),
+        grants: grants(session),
         psks,
         gateways: remotes
             .iter()
@@ -90,6 +92,16 @@ pub fn configured_networks(config: &Config) -> ApiNetworks<Cidr> {
     }
 }
 
+/// Returns the configured IPv4 probe address, if it lies in networks that root granted: outside them
+/// others refuse the whole advertisement.
+pub fn probe4(config: &Config, granted: &ApiNetworks<Cidr>) -> Option<Ipv4Addr> {
+    let inside = |address: &Ipv4Addr| {
+        let mut own = granted.pods.iter().chain(&granted.external);
+        own.any(|network| network.contains_address((*address).into()))
+    };
+    config.networks.probe.filter(inside)
+}
+
 /// Returns the slot of this gateway: its place among the member's gateways by name.
 pub fn own_slot(config: &Config) -> u8 {
     let mut gateways: Vec<&str> = config
@@ -109,7 +121,7 @@ fn me(session: &Session, config: &Config) -> Me {
         (Some(keys), config::Role::Gateway) => Role::Gateway(OwnGateway {
             tunnel: OwnTunnel { key: keys.wireguard(), slot: own_slot(config) },
             probe: probe_address::of(&session.id, &session.own),
-            probe4: None,
+            probe4: probe4(config, &networks),
         }),
         _ => Role::Node,
     };
@@ -143,6 +155,21 @@ fn members(session: &Session) -> BTreeSet<MemberId> {
         .collect()
 }
 
+/// What root granted to listed members that were believed once.
+fn grants(session: &Session) -> BTreeMap<MemberId, BTreeSet<IpNetwork>> {
+    let receiver = session.trust.receiver();
+    let listed = receiver.clusterset().into_iter().flat_map(|set| &set.members);
+    let spoke = &receiver.held().believed;
+    let nets = |cidrs: &[Cidr]| {
+        // Lengths of a Cidr fit its family, so none is lost.
+        cidrs.iter().filter_map(|it| IpNetwork::new(it.address(), it.length()).ok()).collect()
+    };
+    listed
+        .filter(|(member, _)| **member != session.own.member && spoke.contains(*member))
+        .map(|(member, entry)| (MemberId(member.as_str().to_owned()), nets(&entry.cidrs)))
+        .collect()
+}
+
 fn options(config: &Config) -> Options {
     Options {
         backend: match config.tunnel.backend {
@@ -152,7 +179,10 @@ fn options(config: &Config) -> Options {
         },
         listen_port: config.tunnel.listen_port,
         mtu: config.tunnel.mtu,
-        source: HostSource::Auto,
+        source: match &config.networks.source {
+            none if none.is_empty() => HostSource::Auto,
+            some => HostSource::Fixed(some.clone()),
+        },
     }
 }
 

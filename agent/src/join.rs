@@ -8,6 +8,7 @@ use sealane_view::membership::JoinDocument;
 
 use crate::config::{Config, Role};
 use crate::keys::{Keys, KeysError};
+use crate::left;
 use crate::membership::{Membership, MembershipError};
 use crate::trust::Trust;
 
@@ -71,6 +72,7 @@ pub fn join(store: &Store, config: &Config, text: &str) -> Result<JoinDocument, 
         Role::Node => (None, String::new()),
     };
     Membership::of_token(&token, enrolment).save(store)?;
+    left::clear(store)?;
     tracing::info!(member = %token.member, clusterset = %id, "joined");
     Ok(JoinDocument {
         clusterset: id.to_string(),

@@ -3,6 +3,7 @@
 
 pub mod config;
 pub mod config_file;
+pub mod config_value;
 pub mod event;
 pub mod clock;
 pub mod early;
@@ -11,6 +12,7 @@ pub mod session;
 pub mod membership;
 pub mod keys;
 pub mod join;
+pub mod left;
 pub mod departure;
 pub mod line;
 pub mod refusals;

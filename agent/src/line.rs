@@ -1,9 +1,9 @@
 //! Owns the line to the broker: the standing watch, what its state is, and the one object that this
 //! gateway keeps there. Judges nothing that comes over it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 
 use sealane_api::clusterset::BrokerAddress;
@@ -24,6 +24,9 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(250);
 /// Longest wait between writes of the same word.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
+/// Names of brokers are looked up this often: what they lead to must stay outside the lanes.
+const LOOK_UP: Duration = Duration::from_secs(60);
+
 /// Between two writes of our word: somebody else who writes it again and again gains nothing.
 const PACE: Duration = Duration::from_millis(250);
 
@@ -41,6 +44,9 @@ pub struct LineState {
     /// Unix seconds at which a broker last took our word; `None` before.
     pub taken: Option<u64>,
 }
+
+/// Addresses of brokers: those given as numbers, and what their names last led to.
+type Addresses = Arc<RwLock<BTreeSet<IpAddr>>>;
 
 /// Held while our object is written, so that a last word is never overtaken by one before it.
 pub type Pen = Arc<Mutex<()>>;
@@ -61,7 +67,7 @@ pub struct BrokerLine {
     followed: Vec<BrokerAddress>,
     brokers: Vec<Broker>,
     unusable: Vec<String>,
-    addresses: BTreeSet<IpAddr>,
+    addresses: Addresses,
     word: watch::Sender<Option<Word>>,
     hushed: Option<Word>,
     pen: Pen,
@@ -88,7 +94,12 @@ impl BrokerLine {
         let (board, mut seen) = mpsc::channel(256);
         let (word, words) = watch::channel(None);
         let told = events.clone();
+        let addresses = Addresses::default();
+        let hosts: Vec<String> = followed.iter().filter_map(|it| host_of(&it.url)).collect();
+        let numbers = hosts.iter().filter_map(|host| host.parse::<IpAddr>().ok());
+        write_lock(&addresses).extend(numbers);
         let tasks = vec![
+            tokio::spawn(look_up(hosts, addresses.clone())),
             tokio::spawn(mirror::follow(brokers.clone(), board)),
             tokio::spawn(async move {
                 while let Some(event) = seen.recv().await {
@@ -100,10 +111,9 @@ impl BrokerLine {
             tokio::spawn(keep_word(brokers.clone(), words, events, pen.clone())),
         ];
         let url = brokers.first().map(|broker| broker.url.clone()).unwrap_or_default();
-        let hosts = followed.iter().filter_map(|it| host_of(&it.url));
         Self {
             state: LineState { url, last_error: unusable.first().cloned(), ..LineState::default() },
-            addresses: hosts.collect(),
+            addresses,
             followed,
             brokers,
             pen,
@@ -186,9 +196,9 @@ impl BrokerLine {
         (self.brokers.clone(), self.pen.clone())
     }
 
-    /// Returns the addresses of brokers that are given as numbers.
+    /// Returns the addresses of brokers, as far as their names could be looked up.
     pub fn addresses(&self) -> BTreeSet<IpAddr> {
-        self.addresses.clone()
+        self.addresses.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Returns why some brokers are not used at all.
@@ -269,7 +279,30 @@ async fn keep_word(
     }
 }
 
-fn host_of(url: &str) -> Option<IpAddr> {
+/// Looks up names for ever. What one led to counts until it leads elsewhere: a name server that does
+/// not answer is no reason to forget.
+async fn look_up(hosts: Vec<String>, addresses: Addresses) {
+    let mut known: BTreeMap<String, BTreeSet<IpAddr>> = BTreeMap::new();
+    loop {
+        for host in &hosts {
+            if let Ok(found) = tokio::net::lookup_host((host.as_str(), 0)).await {
+                known.insert(host.clone(), found.map(|socket| socket.ip()).collect());
+            }
+        }
+        let found: BTreeSet<IpAddr> = known.values().flatten().copied().collect();
+        let numbers = hosts.iter().filter_map(|host| host.parse::<IpAddr>().ok());
+        *write_lock(&addresses) = numbers.chain(found).collect();
+        tokio::time::sleep(LOOK_UP).await;
+    }
+}
+
+fn write_lock(addresses: &Addresses) -> RwLockWriteGuard<'_, BTreeSet<IpAddr>> {
+    // A set is whole at any time, also when a holder of the lock panicked.
+    addresses.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Returns the host of a URL, the brackets of an IPv6 address taken off.
+fn host_of(url: &str) -> Option<String> {
     let uri: axum::http::Uri = url.parse().ok()?;
-    uri.host()?.trim_matches(['[', ']']).parse().ok()
+    Some(uri.host()?.trim_matches(['[', ']']).to_owned())
 }

@@ -155,7 +155,7 @@ async fn serve_on(
     let token_file = config.token_file.clone();
     let metrics_address = config.metrics;
     let agent = Agent::new(config, store, connections)?;
-    let is_member = agent.session.is_some();
+    let token_file = token_file.filter(|_| agent.joins_by_itself());
     hand::take_charge(
         host,
         Strings { keys: ring, wish: wished, errands: errands_in, events: events.clone() },
@@ -170,7 +170,7 @@ async fn serve_on(
             }
         });
     }
-    if let Some(path) = token_file.filter(|_| !is_member) {
+    if let Some(path) = token_file {
         tokio::spawn(async move { join_with(&path, asks).await });
     }
     tokio::spawn(stop_on_signal(events));

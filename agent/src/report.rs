@@ -17,6 +17,7 @@ use sealane_view::status::{
 };
 
 use crate::config;
+use crate::left;
 use crate::retirement::Retirement;
 use crate::run::Agent;
 use crate::session::Session;
@@ -139,11 +140,20 @@ impl Agent {
         if let Some(seen) = &self.seen {
             problems.extend(upkeep::tunnel_problems(&seen.facts.tunnels));
         }
-        if let Some(session) = &self.session {
-            problems.extend(self.session_problems(session));
+        match &self.session {
+            Some(session) => problems.extend(self.session_problems(session)),
+            None => problems.extend(self.left_problem()),
         }
         problems.sort();
         problems
+    }
+
+    /// Somebody had this host leave, and the configuration would have it join.
+    fn left_problem(&self) -> Option<ProblemView> {
+        let token = self.config.token_file.as_ref().filter(|_| left::is_marked(&self.store))?;
+        let cause = "this host left on purpose, so its token_file is not used";
+        let next = format!("to be a member again: sealane join --token-file {}", token.display());
+        Some(problem(Severity::Notice, "Left", "this host", cause, &next))
     }
 
     fn session_problems(&self, session: &Session) -> Vec<ProblemView> {

@@ -2,6 +2,7 @@
 //! and the broker. Makes no decision; whatever it calls is pure or a channel.
 
 mod belief;
+mod by_hand;
 mod gossip;
 mod speech;
 
@@ -25,6 +26,7 @@ use crate::facts;
 use crate::gossip::Gossip;
 use crate::hand::{Errand, Pass, Wish};
 use crate::keys::Ring;
+use crate::left;
 use crate::metrics::Metrics;
 use crate::notify;
 use crate::paths::Paths;
@@ -325,6 +327,11 @@ impl Agent {
             }
             !same
         });
+    }
+
+    /// Says whether a configured token is to be used: this host is no member, and did not leave.
+    pub fn joins_by_itself(&self) -> bool {
+        self.session.is_none() && !left::is_marked(&self.store)
     }
 
     /// Returns the time of day.

@@ -52,6 +52,7 @@ pub struct Session {
     ring: Arc<Ring>,
     events: mpsc::Sender<Event>,
     resolvers: BTreeSet<IpAddr>,
+    reserved_before: BTreeSet<IpAddr>,
     /// Lanes whose pre-shared key was derived already, with the pair key that it came from.
     derived: BTreeMap<LaneId, (PairKey, PskFingerprint)>,
 }
@@ -118,6 +119,7 @@ impl Session {
             ring: ring.clone(),
             events: events.clone(),
             resolvers: resolver::configured(),
+            reserved_before: BTreeSet::new(),
             derived: BTreeMap::new(),
         }))
     }
@@ -148,10 +150,13 @@ impl Session {
         self.line.addresses().union(&self.resolvers).copied().collect()
     }
 
-    /// Takes the name servers in use; says whether they are others than before.
+    /// Takes the name servers in use; says whether what is reserved changed since this was last
+    /// asked, be it by them or by what the names of brokers lead to.
     pub fn resolves_by(&mut self, resolvers: BTreeSet<IpAddr>) -> bool {
-        let changed = self.resolvers != resolvers;
         self.resolvers = resolvers;
+        let reserved = self.reserved();
+        let changed = self.reserved_before != reserved;
+        self.reserved_before = reserved;
         changed
     }
 

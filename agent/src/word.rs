@@ -30,6 +30,7 @@ pub fn wish(session: &Session, config: &Config, seen: &Observation, mtu: u32) ->
         .map(|kind| advertise::candidates(kind, sockets(kind)));
     let candidates = fitting(candidates, found);
     Wish {
+        probe4: facts::probe4(config, &networks),
         networks,
         slot: facts::own_slot(config),
         mtu: u16::try_from(mtu).unwrap_or(u16::MAX),

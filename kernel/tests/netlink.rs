@@ -2,8 +2,7 @@
 //! not prove nftables, settings or WireGuard.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod namespace;
-mod sweeper;
+mod common;
 
 use sealane_kernel::netlink::channel::Channel;
 use sealane_kernel::netlink::own_links;
@@ -16,7 +15,7 @@ use sealane_state::route::{Route, RouteKey, Target};
 use sealane_state::rule::{Family, MarkMatch, Sense};
 use sealane_state::sysctl::SysctlKey;
 
-use crate::namespace::{TestHost, assert_same, key, node, sh, via, vx};
+use crate::common::namespace::{TestHost, assert_same, key, node, sh, via, vx};
 
 #[test]
 fn a_node_reads_back_as_wanted_and_leaves_no_trace() {

@@ -2,9 +2,7 @@
 //! what they show.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod fixtures;
-mod namespace;
-mod sweeper;
+mod common;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -14,8 +12,8 @@ use sealane_state::host::HostState;
 use sealane_state::link::{Backend, Link, LinkKind};
 use sealane_state::name::LinkName;
 
-use crate::fixtures::{Keys, device_with, peer_with};
-use crate::namespace::{TestHost, node, sh};
+use crate::common::devices::{Keys, device_with, peer_with};
+use crate::common::namespace::{TestHost, node, sh};
 
 /// Looks of each kind; the middle one counts.
 const LOOKS: usize = 9;

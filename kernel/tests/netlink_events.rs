@@ -2,8 +2,7 @@
 //! what is then done about them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod namespace;
-mod sweeper;
+mod common;
 
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
@@ -13,7 +12,7 @@ use sealane_kernel::netlink::monitor::Monitor;
 use sealane_kernel::netlink::relevance::HostEvent;
 use tokio::sync::mpsc;
 
-use crate::namespace::{TestHost, key, node, sh, via};
+use crate::common::namespace::{TestHost, key, node, sh, via};
 
 /// How long a condition may take to come true.
 const DEADLINE: Duration = Duration::from_secs(5);

@@ -2,11 +2,9 @@
 //! nftables, settings and a real tunnel process together. Does not own the parts' own proofs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod fixtures;
-mod namespace;
-mod sweeper;
+mod common;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddrV6;
@@ -21,19 +19,13 @@ use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::Pid;
 use sealane_kernel::netlink::relevance::HostEvent;
 use sealane_kernel::wireguard::uapi::SOCKET_DIR;
-use sealane_state::address::Address;
-use sealane_state::filter::{Chain, FilterRule, FilterTable, Hook, HookKind, HookPoint};
 use sealane_state::host::HostState;
-use sealane_state::link::{Backend, Link, LinkKind};
-use sealane_state::name::LinkName;
-use sealane_state::owner;
-use sealane_state::route::{Route, Target};
-use sealane_state::sysctl::SysctlKey;
+use sealane_state::link::Backend;
 use socket2::{Domain, Protocol, Socket, Type};
 use tempfile::TempDir;
 
-use crate::fixtures::{Keys, device_with, full_peer, net};
-use crate::namespace::{TestHost, assert_same, key, node, sh};
+use crate::common::devices::{Keys, device_with, full_peer, net};
+use crate::common::namespace::{self, TestHost, assert_same, everything, lane, sh};
 
 /// How long a condition may take to come true.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -265,51 +257,6 @@ fn gateway_host() -> TestHost {
     TestHost::with_tunnels(env!("CARGO_BIN_EXE_sealane-tunnel"), Box::new(Keys))
 }
 
-fn lane() -> LinkName {
-    "sealane0".parse().unwrap()
-}
-
-/// The node of the other tests, with a lane, its filter and its settings.
 fn gateway() -> HostState {
-    let mut want = node();
-    let kind = LinkKind::WireGuard(Backend::Userspace);
-    want.links.insert(lane(), Link { kind, mtu: 1380, up: true });
-    want.devices.insert(lane(), device_with(&[full_peer()]));
-    want.addresses.insert(Address { link: lane(), net: net("10.1.0.0/32") });
-    let source = Some("10.1.0.0".parse().unwrap());
-    let out = Route { target: Target::Link(lane()), source, mtu: Some(1380) };
-    want.routes.insert(key(owner::TABLE_REMOTE, "10.6.0.0/16"), out);
-    let out = Route { target: Target::Link(lane()), source: None, mtu: None };
-    want.routes.insert(key(owner::TABLE_REMOTE, "fd06::/32"), out);
-    let hook = Hook { kind: HookKind::Filter, point: HookPoint::Prerouting, priority: -150 };
-    let rule = FilterRule("iifname \"sealane0\" ct state invalid notrack".to_owned());
-    let chain = Chain { hook: Some(hook), rules: vec![rule] };
-    want.filter = Some(FilterTable {
-        sets: BTreeMap::new(),
-        chains: BTreeMap::from([("transit".to_owned(), chain)]),
-    });
-    want.sysctls = BTreeMap::from([
-        (SysctlKey::new(["net", "ipv4", "ip_forward"]), "1".to_owned()),
-        (SysctlKey::new(["net", "ipv6", "conf", "all", "forwarding"]), "1".to_owned()),
-        (SysctlKey::new(["net", "ipv6", "conf", "sealane-vx", "disable_ipv6"]), "0".to_owned()),
-        (SysctlKey::new(["net", "ipv4", "conf", "sealane0", "rp_filter"]), "2".to_owned()),
-        (SysctlKey::new(["net", "ipv4", "conf", "sealane-vx", "rp_filter"]), "2".to_owned()),
-    ]);
-    want
-}
-
-/// What a person would compare before and after.
-fn everything() -> String {
-    let lines = [
-        "ip -o link | sed 's/ qlen.*//'",
-        "ip -o addr | sed 's/valid_lft.*//'",
-        "ip route show table all",
-        "ip -6 route show table all",
-        "ip rule",
-        "ip -6 rule",
-        "nft list ruleset",
-        "sysctl -a -r 'net.ipv[46].(ip_forward|conf)' | grep -v stable_secret",
-        "find /run -type s",
-    ];
-    lines.iter().map(|line| sh(line)).collect()
+    namespace::gateway(Backend::Userspace)
 }

@@ -2,16 +2,19 @@
 //! test has a network namespace of its own. Needs root, as `unshare -rn` also gives it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod common;
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use nix::sched::{CloneFlags, unshare};
 use sealane_kernel::nft::{Nft, NftError};
 use sealane_state::filter::{Chain, FilterRule, FilterTable, Hook, HookKind, HookPoint, PrefixSet};
 use sealane_state::rule::Family;
 use tempfile::TempDir;
+
+use crate::common::namespace::enter_network;
 
 #[test]
 fn what_was_written_is_read_back_as_it_was_wanted() {
@@ -250,7 +253,7 @@ struct Host {
 
 impl Host {
     fn fresh() -> Self {
-        unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace (needs root or unshare -rn)");
+        enter_network();
         let folder = TempDir::new().unwrap();
         Self { nft: Nft::open(folder.path()), folder }
     }

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(unreachable_pub, reason = "the lab is a module of this file")]
 
+mod common;
 mod lab;
-mod sweeper;
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -256,6 +256,41 @@ fn wg_can_set_sync_and_show_everything() {
 
 fn hex(base64: &str) -> String {
     data_encoding::HEXLOWER.encode(&data_encoding::BASE64.decode(base64.as_bytes()).unwrap())
+}
+
+#[test]
+fn a_tunnel_that_falls_behind_holds_little_and_counts_what_it_drops() {
+    need_root!();
+    const SENT: usize = 8_000;
+    const QUEUES: u64 = 4 << 20;
+    let lab = Lab::connected(Outer::V4, [&[], &[]]);
+    lab.a.pings(lab.b.inner[0], 56);
+    lab.a.signal(Signal::SIGSTOP);
+    let flood = lab.b.inside(|| {
+        let socket = UdpSocket::bind("192.0.2.2:0").unwrap();
+        for _ in 0..SENT {
+            socket.send_to(&[4; 1400], "192.0.2.1:51820").unwrap();
+        }
+    });
+    flood.join().unwrap();
+    let held = lab.a.inside(|| held_by_udp(51820)).join().unwrap();
+    lab.a.signal(Signal::SIGCONT);
+    assert!(held > 100 << 10 && held <= QUEUES, "{held} bytes wait");
+    lab.a.pings(lab.b.inner[0], 56);
+    let told = lab.a.uapi("get=1\n\n");
+    let dropped = told.lines().find_map(|line| line.strip_prefix("sealane_dropped_received="));
+    let dropped: usize = dropped.unwrap().parse().unwrap();
+    assert!(dropped > SENT / 4 && dropped < SENT, "{dropped} of {SENT}");
+}
+
+/// Bytes that wait at the UDP sockets of a port in this thread's namespace, as the kernel counts
+/// memory: field 5 of `/proc/net/udp`.
+fn held_by_udp(port: u16) -> u64 {
+    let table = fs::read_to_string("/proc/thread-self/net/udp").unwrap();
+    let port = format!(":{port:04X}");
+    let rows = table.lines().map(|row| row.split_whitespace().collect::<Vec<_>>());
+    let ours = rows.filter(|row| row[1].ends_with(&port));
+    ours.map(|row| u64::from_str_radix(row[4].split_once(':').unwrap().1, 16).unwrap()).sum()
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! with real processes. Needs no root: the devices carry no packets.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod fixtures;
+mod common;
 mod uapi_server;
 
 use std::fs;
@@ -17,7 +17,7 @@ use sealane_state::link::Backend;
 use sealane_state::wireguard::{Device, Peer, PskFingerprint, PublicKey};
 use tempfile::TempDir;
 
-use crate::fixtures::{Keys, device_with, full_peer, key_of, link, net, peer_with};
+use crate::common::devices::{Keys, device_with, full_peer, key_of, link, net, peer_with};
 use crate::uapi_server::FakeDevice;
 
 #[test]

@@ -17,6 +17,10 @@ nsenter     util-linux        entering a host of a kept lab
 sysctl      procps            settings before a join and after a leave
 kubectl     kubernetes-client talking to sealane-broker as to an API server
 curl        curl              asking the agent's admin socket, as README.md shows
+wg-quick    wireguard-tools   lanes that are made the usual way
+qemu-system-x86_64 qemu-system-x86 a guest whose kernel has WireGuard, by software alone
+modprobe    kmod              which modules of that kernel need which
+busybox     busybox           the guest's shell
 script      bsdutils          a terminal for the commands of README.md that ask there
 LIST
 }
@@ -31,6 +35,39 @@ has() {
     esac
 }
 
+as_root=
+[ "$(id -u)" -eq 0 ] || as_root=sudo
+
+# The guest's kernel is unpacked below the folder of test assets, not installed: this machine is not
+# to boot it.
+assets=${SEALANE_ASSETS:-$HOME/.cache/sealane}
+guest_kernel() {
+    for kernel in "$assets"/guest/boot/vmlinuz-*-cloud-amd64 /boot/vmlinuz-*-cloud-amd64; do
+        if [ -e "$kernel" ]; then return; fi
+    done
+    echo "to unpack:  linux-image-cloud-amd64 into $assets/guest (kernel WireGuard for the interop tests)"
+    name() {
+        apt-cache depends linux-image-cloud-amd64 2>/dev/null |
+            sed -n 's/.*Depends: \(linux-image-[0-9][^ ]*\).*/\1/p' | head -n 1
+    }
+    package=$(name)
+    if [ -z "$package" ]; then
+        $as_root apt-get update -qq
+        package=$(name)
+    fi
+    if [ -z "$package" ]; then
+        echo "setup: no package linux-image-cloud-amd64 here: tests with kernel WireGuard will fail" >&2
+        return
+    fi
+    mkdir -p "$assets"
+    work=$(mktemp -d "$assets/guest.XXXXXX")
+    # root's download is fetched by a user who may not write here: apt says so and goes on.
+    (cd "$work" && apt-get download -qq "$package" 2>/dev/null && dpkg-deb -x ./*.deb root)
+    depmod -b "$work/root" "${package#linux-image-}"
+    mv "$work/root" "$assets/guest"
+    rm -r "$work"
+}
+
 missing=
 while read -r program package purpose; do
     has "$program" && continue
@@ -41,6 +78,7 @@ $(needs)
 LIST
 
 if [ -z "$missing" ]; then
+    guest_kernel
     [ "${1:-}" = --quiet ] || echo "setup: every system package is there"
     exit 0
 fi
@@ -49,13 +87,9 @@ if ! command -v apt-get >/dev/null 2>&1; then
     echo "setup: no apt-get here: install by hand:$missing" >&2
     exit 1
 fi
-as_root=
-if [ "$(id -u)" -ne 0 ]; then
-    if ! command -v sudo >/dev/null 2>&1; then
-        echo "setup: neither root nor sudo: as root, run: apt-get install --no-install-recommends$missing" >&2
-        exit 1
-    fi
-    as_root=sudo
+if [ -n "$as_root" ] && ! command -v sudo >/dev/null 2>&1; then
+    echo "setup: neither root nor sudo: as root, run: apt-get install --no-install-recommends$missing" >&2
+    exit 1
 fi
 
 export DEBIAN_FRONTEND=noninteractive
@@ -76,4 +110,5 @@ while read -r program package purpose; do
 done <<LIST
 $(needs)
 LIST
+guest_kernel
 echo "setup: done"

@@ -1,8 +1,10 @@
 //! Owns what tests of several rooms share: the lab, the traffic sent through it, the product as it
-//! stands there, and the demo. Owns no test.
+//! stands there, the demo, and fuzzing. Owns no test.
 #![doc = include_str!("../README.md")]
 
+pub mod interop;
 pub mod lab;
 pub mod traffic;
 pub mod product;
 pub mod demo;
+pub mod fuzz;

@@ -10,6 +10,8 @@ pub mod brokers;
 pub mod init;
 pub mod sign;
 pub mod show;
+pub mod rotate_root;
+pub mod accept_link;
 
 use clap::{Args, Subcommand};
 
@@ -29,6 +31,10 @@ pub enum ClusterSetCommand {
     Sign(sign::SignArgs),
     /// Bring the list to a broker.
     Apply(ApplyArgs),
+    /// Replace the root key, with the recovery key.
+    RotateRoot(rotate_root::RotateRootArgs),
+    /// Give a list to the agent of this host by hand, also after a fork of root links.
+    AcceptLink(accept_link::AcceptLinkArgs),
 }
 
 /// `sealane clusterset apply`.
@@ -48,6 +54,8 @@ pub async fn run(command: ClusterSetCommand) -> Result<Exit, Failure> {
         ClusterSetCommand::Show(args) => show::run(&args),
         ClusterSetCommand::Sign(args) => sign::run(&args).await,
         ClusterSetCommand::Apply(args) => apply(&args).await,
+        ClusterSetCommand::RotateRoot(args) => rotate_root::run(&args).await,
+        ClusterSetCommand::AcceptLink(args) => accept_link::run(&args).await,
     }
 }
 

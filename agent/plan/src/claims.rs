@@ -106,14 +106,15 @@ fn live_gateways<'a>(
 }
 
 /// Addresses that no remote prefix may touch on this host.
-struct Fences {
+pub struct Fences {
     own: PrefixMap<()>,
     reserved: PrefixMap<IpAddr>,
     host: PrefixMap<LinkName>,
 }
 
 impl Fences {
-    fn around(ground: &Ground<'_>) -> Self {
+    /// Draws them around our networks, reserved addresses and foreign links.
+    pub fn around(ground: &Ground<'_>) -> Self {
         let nodes = ground.world.nodes.values().flat_map(|node| node.underlay.iter());
         let reserved = ground.world.reserved.iter().chain(nodes);
         let host = ground.foreign_networks().map(|(link, net)| (net, link.clone()));
@@ -122,6 +123,13 @@ impl Fences {
             reserved: reserved.map(|address| (prefix::host(*address), *address)).collect(),
             host: host.collect(),
         }
+    }
+
+    /// Says whether a prefix touches any of them.
+    pub fn meet(&self, prefix: IpNetwork) -> bool {
+        self.own.meeting(prefix).is_some()
+            || self.reserved.meeting(prefix).is_some()
+            || self.host.meeting(prefix).is_some()
     }
 
     fn objection(&self, prefix: IpNetwork, member: &MemberId) -> Option<Problem> {

@@ -11,6 +11,7 @@ pub mod world;
 pub mod intake;
 
 pub mod claims;
+pub mod backstop;
 pub mod documents;
 pub mod election;
 pub mod firewall;

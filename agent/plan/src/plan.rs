@@ -9,6 +9,7 @@ use sealane_state::name::LinkName;
 use sealane_state::rule::Family;
 use sealane_state::wireguard::PublicKey;
 
+use crate::backstop::Backstops;
 use crate::claims::{self, Claims};
 use crate::election::{self, Ranking};
 use crate::firewall;
@@ -100,7 +101,9 @@ pub fn plan(world: &World, now: UnixSeconds) -> Plan {
     report_families(&ground, &claims, &mut problems);
     let lanes = lanes::survey(&ground, &claims, &mut problems);
     let rankings = election::elect(&lanes, &world.choices);
+    let backstops = Backstops::survey(&ground);
     let found = Found {
+        backstops: &backstops,
         leg: Leg::survey(&ground, &mut problems),
         links: lanes::links(&ground, &lanes),
         outside: Outside::survey(&ground, &claims),
@@ -112,6 +115,7 @@ pub fn plan(world: &World, now: UnixSeconds) -> Plan {
     let ways = Ways::choose(&ground, &claims, &rankings, leg);
     let sources = Sources::choose(&ground, leg, &mut problems);
     let verdicts = reasons::collect(&ground, &claims, &rankings, leg, &ways);
+    let verdicts = reasons::with_backstops(verdicts, &backstops);
     Plan {
         host: found.host(&ways, &sources, &mut problems),
         probes: targets::choose(&ground, &rankings, leg, &found.outside, &mut problems),
@@ -126,6 +130,7 @@ pub fn plan(world: &World, now: UnixSeconds) -> Plan {
 /// What was found out before anything is written down for Linux.
 struct Found<'f> {
     ground: &'f Ground<'f>,
+    backstops: &'f Backstops<'f>,
     claims: &'f Claims<'f>,
     rankings: &'f [Ranking<'f>],
     links: BTreeMap<LinkName, u8>,
@@ -137,7 +142,12 @@ impl Found<'_> {
     fn host(&self, ways: &Ways, sources: &Sources, problems: &mut BTreeSet<Problem>) -> HostState {
         let (ground, leg) = (self.ground, self.leg.as_ref());
         let mut host = HostState::default();
+        self.backstops.place(&mut host);
         if self.links.is_empty() && leg.is_none() {
+            // Nothing can be reached, and what is granted must not leave in clear all the same.
+            if !self.backstops.0.is_empty() {
+                routes::place_rules(ground, &mut host);
+            }
             return host;
         }
         let steering = Steering::survey(ground, leg, &self.links, problems);
@@ -151,7 +161,8 @@ impl Found<'_> {
             }
         }
         self.place_sources(sources, &mut host);
-        ways.place(ground, sources, &mut host);
+        ways.place(sources, &mut host);
+        routes::place_rules(ground, &mut host);
         routes::place_probe_routes(ground, self.rankings, &mut host);
         steering.place(ground, &mut host);
         ways.place_narrow(&steering, &mut host);

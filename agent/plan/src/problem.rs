@@ -101,6 +101,8 @@ pub enum Problem {
     NoCandidate(GatewayId),
     /// Neither end can be probed in a family that both have.
     NoProbeFamily(GatewayId),
+    /// A gateway without IPv6 that names no IPv4 address for probes: no lane of it opens.
+    NoProbeAddress,
     /// An advertisement has expired and is held.
     Held {
         /// Whose.
@@ -129,7 +131,9 @@ impl Problem {
     /// Returns how much of the host it touches.
     pub fn severity(&self) -> Severity {
         match self {
-            Self::NoBackend | Self::NoGateway | Self::UnderlayNotHere(_) => Severity::Host,
+            Self::NoBackend | Self::NoGateway | Self::NoProbeAddress | Self::UnderlayNotHere(_) => {
+                Severity::Host
+            }
             Self::UplinkUnknown
             | Self::FamilyNotOffered(_)
             | Self::FamilyNotOwned(_)
@@ -160,6 +164,7 @@ impl Problem {
             Self::BadSlot { .. } => "BadSlot",
             Self::NoCandidate(_) => "NoCandidate",
             Self::NoProbeFamily(_) => "NoProbeFamily",
+            Self::NoProbeAddress => "NoProbeAddress",
             Self::Held { .. } => "Held",
             Self::NoGateway => "NoGateway",
             Self::UnderlayNotHere(_) => "UnderlayNotHere",
@@ -248,7 +253,7 @@ impl Problem {
             Self::NoProbeFamily(gateway) => (
                 format!("lane to {gateway}"),
                 "the two ends share no family for probes".to_owned(),
-                "boot both gateways without ipv6.disable=1; no IPv6 address is needed",
+                "set probe in [networks] of its agent.toml, or boot this host without ipv6.disable=1",
             ),
             Self::Held { gateway, expired } => (
                 format!("advertisement of {gateway}"),
@@ -296,6 +301,12 @@ impl Problem {
                 "lanes of this host".to_owned(),
                 "no WireGuard backend that the options allow can run here".to_owned(),
                 "load the wireguard module, install sealane-tunnel, or set tunnel.backend = \"auto\"",
+            ),
+            Self::NoProbeAddress => (
+                "lanes of this host".to_owned(),
+                "the kernel has no IPv6, and no IPv4 address to probe from is configured"
+                    .to_owned(),
+                "set probe in [networks] on both gateways of a lane, or boot without ipv6.disable=1",
             ),
             Self::MtuTooSmall { link, mtu } => (
                 format!("link {link}"),

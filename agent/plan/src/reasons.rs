@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnetwork::IpNetwork;
 
+use crate::backstop::Backstops;
 use crate::claims::Claims;
 use crate::election::{Carries, Ranking};
 use crate::ground::Ground;
@@ -29,6 +30,18 @@ pub fn collect(
         prefixes: prefixes(claims, ways),
         sources: BTreeMap::new(),
     }
+}
+
+/// Adds what is refused of members that nobody speaks for.
+pub fn with_backstops(mut verdicts: Verdicts, backstops: &Backstops<'_>) -> Verdicts {
+    let spoken: BTreeSet<MemberId> =
+        verdicts.prefixes.values().map(|verdict| verdict.member.clone()).collect();
+    let silent = backstops.0.iter().filter(|(_, member)| !spoken.contains(**member));
+    for (prefix, member) in silent {
+        let verdict = PrefixVerdict { member: (*member).clone(), way: Way::Unspoken };
+        verdicts.prefixes.entry(*prefix).or_insert(verdict);
+    }
+    verdicts
 }
 
 /// Adds the sources.

@@ -11,6 +11,7 @@ use sealane_state::owner;
 use sealane_state::route::{Route, RouteKey, Target};
 use sealane_state::rule::{MarkMatch, Rule, Sense};
 
+use crate::backstop;
 use crate::claims::Claims;
 use crate::digest;
 use crate::election::Ranking;
@@ -65,31 +66,21 @@ impl Ways {
         Self(ways)
     }
 
-    /// Puts table and rules of remote prefixes into `host`.
-    pub fn place(&self, ground: &Ground<'_>, sources: &Sources, host: &mut HostState) {
+    /// Puts the table of remote prefixes into `host`.
+    pub fn place(&self, sources: &Sources, host: &mut HostState) {
         for (destination, remote) in &self.0 {
             let link = remote.target.link().and_then(|link| host.links.get(link));
             let mtu = link.and_then(|l| mtu::of_route(*destination, remote.path_mtu, l.mtu));
             let source = link.and_then(|_| sources.toward(*destination));
             let target = remote.target.clone();
+            // A link of ours takes its routes along when it goes, be it for the moment in which a
+            // tunnel starts again. Packets must not find the default route then.
             if target.link().is_some() {
-                host.routes.insert(backstop(*destination), refusal());
+                host.routes.insert(backstop::key(*destination), backstop::refusal());
             }
             let key = RouteKey { table: owner::TABLE_REMOTE, destination: *destination, metric: 0 };
             host.routes.insert(key, Route { target, source, mtu });
         }
-        let mark = MarkMatch {
-            value: owner::MARK_ENCRYPTED,
-            mask: owner::MARK_ENCRYPTED_MASK,
-            sense: Sense::IsNot,
-        };
-        host.rules.extend(ground.offered.iter().map(|family| Rule {
-            priority: owner::RULE_REMOTE,
-            family: *family,
-            input: None,
-            mark: Some(mark),
-            table: owner::TABLE_REMOTE,
-        }));
     }
 
     /// Repeats narrow prefixes in the tables of exits, whose default route knows no path MTU.
@@ -110,6 +101,22 @@ impl Ways {
             }
         }
     }
+}
+
+/// Puts the rules that lead to the table of remote prefixes into `host`.
+pub fn place_rules(ground: &Ground<'_>, host: &mut HostState) {
+    let mark = MarkMatch {
+        value: owner::MARK_ENCRYPTED,
+        mask: owner::MARK_ENCRYPTED_MASK,
+        sense: Sense::IsNot,
+    };
+    host.rules.extend(ground.offered.iter().map(|family| Rule {
+        priority: owner::RULE_REMOTE,
+        family: *family,
+        input: None,
+        mark: Some(mark),
+        table: owner::TABLE_REMOTE,
+    }));
 }
 
 /// Puts a route to each gateway's probe address into `host`: by its best lane, dead or alive, since
@@ -230,16 +237,6 @@ fn widest_tunnels<'a>(claims: &Claims<'a>) -> BTreeMap<&'a MemberId, u32> {
         }
     }
     mtus
-}
-
-/// A link of ours takes its routes along when it goes, be it for the moment in which a tunnel starts
-/// again. Packets must not find the default route then: they would leave in clear.
-fn backstop(destination: IpNetwork) -> RouteKey {
-    RouteKey { table: owner::TABLE_REMOTE, destination, metric: owner::METRIC_BACKSTOP }
-}
-
-fn refusal() -> Route {
-    Route { target: Target::Unreachable, source: None, mtu: None }
 }
 
 fn refused(member: &MemberId) -> RemotePrefix {

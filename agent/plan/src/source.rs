@@ -53,7 +53,6 @@ fn source(
     problems: &mut BTreeSet<Problem>,
 ) -> SourceVerdict {
     let found = match &ground.world.options.source {
-        HostSource::Kernel => return SourceVerdict::None,
         HostSource::Fixed(addresses) => fixed(ground, addresses, family, problems),
         HostSource::Auto => pod_network(ground, family)
             .or_else(|| local(ground, family))

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use sealane_state::address::Address;
 use sealane_state::host::HostState;
+use sealane_state::link::{Backend, LinkKind};
 use sealane_state::name::LinkName;
 use sealane_state::rule::Family;
 use sealane_state::sysctl::SysctlKey;
@@ -37,6 +38,13 @@ pub fn place(
             let key = SysctlKey::new(["net", "ipv6", "conf", link.as_str(), "disable_ipv6"]);
             host.sysctls.insert(key, "0".to_owned());
         }
+    }
+    let by_kernel = LinkKind::WireGuard(Backend::Kernel);
+    if host.links.values().any(|link| link.kind == by_kernel) {
+        // Kernel WireGuard does this itself when a link goes up (`wg_open`), and never undoes it. As a
+        // setting of ours it goes back when we leave.
+        let key = SysctlKey::new(["net", "ipv4", "conf", "all", "send_redirects"]);
+        host.sysctls.insert(key, "0".to_owned());
     }
     loosen_reverse_path(ground, leg, lane_links, sources, host);
 }

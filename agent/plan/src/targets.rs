@@ -1,6 +1,7 @@
 //! Owns what is to be probed: lanes by their gateway's address inside, legs by their gateway's end.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use sealane_state::rule::Family;
 
@@ -13,6 +14,7 @@ use crate::peers;
 use crate::plan::{LaneTarget, LegTarget, ProbeTargets};
 use crate::prefix;
 use crate::problem::Problem;
+use crate::world::OwnGateway;
 
 /// Returns what this host probes.
 pub fn choose(
@@ -23,6 +25,14 @@ pub fn choose(
     problems: &mut BTreeSet<Problem>,
 ) -> ProbeTargets {
     let mut targets = ProbeTargets::default();
+    let is_deaf = |own: &OwnGateway| {
+        !ground.offered.contains(&Family::V6) && own.probe4.is_none() && !rankings.is_empty()
+    };
+    if ground.gateway().is_some_and(is_deaf) {
+        problems.insert(Problem::NoProbeAddress);
+        targets.legs = leg.map(|leg| legs(ground, leg)).unwrap_or_default();
+        return targets;
+    }
     let mut seen: BTreeSet<(&GatewayId, &str)> = BTreeSet::new();
     for lane in rankings.iter().flat_map(|ranking| &ranking.lanes) {
         // Of two entries of one gateway on one link only the better one can be told apart: both
@@ -44,14 +54,7 @@ pub fn choose(
 }
 
 fn lane_target(ground: &Ground<'_>, outside: &Outside, lane: &Lane<'_>) -> Option<LaneTarget> {
-    let own = ground.gateway()?;
-    let (family, source) = if ground.offered.contains(&Family::V6) {
-        (Family::V6, own.probe.into())
-    } else {
-        (Family::V4, own.probe4.filter(|_| ground.offered.contains(&Family::V4))?.into())
-    };
-    let mut inside = peers::probe_prefixes(lane);
-    let destination = inside.find(|probe| prefix::family(*probe) == family)?.ip();
+    let (source, destination) = ends(ground, lane)?;
     Some(LaneTarget {
         gateway: lane.claimant.id.clone(),
         link: lane.link.clone(),
@@ -60,6 +63,20 @@ fn lane_target(ground: &Ground<'_>, outside: &Outside, lane: &Lane<'_>) -> Optio
         max_mtu: ground.lane_mtu.min(lane.tunnel.mtu),
         candidates: lanes::candidates(ground, outside, lane),
     })
+}
+
+/// Returns the two addresses of probes. IPv4 where both gateways name an address for it, for only one
+/// of them may know that the other has no IPv6; else IPv6, in which every gateway has one.
+fn ends(ground: &Ground<'_>, lane: &Lane<'_>) -> Option<(IpAddr, IpAddr)> {
+    let own = ground.gateway()?;
+    let of = |family: Family| {
+        let mut inside = peers::probe_prefixes(lane);
+        inside.find(|probe| prefix::family(*probe) == family).map(|probe| probe.ip())
+    };
+    let own4 = own.probe4.filter(|_| ground.offered.contains(&Family::V4));
+    let own6 = Some(own.probe).filter(|_| ground.offered.contains(&Family::V6));
+    let v4 = own4.map(IpAddr::from).zip(of(Family::V4));
+    v4.or_else(|| own6.map(IpAddr::from).zip(of(Family::V6)))
 }
 
 fn legs(ground: &Ground<'_>, leg: &Leg<'_>) -> BTreeMap<NodeName, LegTarget> {

@@ -19,7 +19,8 @@ pub struct Verdicts {
     pub members: BTreeMap<MemberId, MemberVerdict>,
     /// Per planned lane; empty on hosts without lanes.
     pub lanes: BTreeMap<LaneId, LaneVerdict>,
-    /// Per accepted remote prefix, those left out too.
+    /// Per accepted remote prefix, those left out too; and per granted one of a member that no
+    /// gateway speaks for any more.
     pub prefixes: BTreeMap<IpNetwork, PrefixVerdict>,
     /// Per family that our member has.
     pub sources: BTreeMap<Family, SourceVerdict>,
@@ -106,6 +107,8 @@ pub enum Way {
     Legs(Vec<NodeName>),
     /// They are refused: no way is alive.
     Unreachable,
+    /// They are refused: the member is listed, and none of its gateways speaks for them.
+    Unspoken,
     /// They are refused, or not ours to route; the problem says why.
     LeftOut(Problem),
 }

@@ -20,6 +20,9 @@ pub struct World {
     pub nodes: BTreeMap<NodeName, Node>,
     /// Members that the ClusterSet lists, the own one left out.
     pub members: BTreeSet<MemberId>,
+    /// What root granted to listed members that have spoken at least once: while it is granted,
+    /// packets there never leave in clear.
+    pub grants: BTreeMap<MemberId, BTreeSet<IpNetwork>>,
     /// Accepted gateways of other members.
     pub gateways: BTreeMap<GatewayId, RemoteGateway>,
     /// Pre-shared keys that the keyring holds, by lane.
@@ -145,6 +148,4 @@ pub enum HostSource {
     Auto,
     /// These, of either family; put on a link of ours when no link has them.
     Fixed(BTreeSet<IpAddr>),
-    /// None: this host's own packets keep the source that the kernel picks.
-    Kernel,
 }

@@ -117,9 +117,35 @@ proptest! {
         for (key, route) in remote_routes(&plan.host) {
             let destination = key.destination;
             let claimed = world.gateways.values().any(|gateway| may_speak_for(gateway, destination));
-            prop_assert!(claimed, "{destination} by {route:?}");
+            let refused = route.target == Target::Unreachable && is_granted(&world, destination);
+            prop_assert!(claimed || refused, "{destination} by {route:?}");
             let probe = world.gateways.values().any(|gateway| is_probe(gateway, destination));
             prop_assert!(probe || !needed_outside(&world, destination), "{destination}");
+        }
+    }
+
+    #[test]
+    fn what_is_granted_never_leaves_in_clear_unless_the_host_needs_it(world in worlds()) {
+        let host = plan(&world, NOW).host;
+        let own = &world.me.as_ref().unwrap().member;
+        let others = world.grants.iter().filter(|(member, _)| *member != own);
+        for granted in others.flat_map(|(_, nets)| nets).copied() {
+            let key = RouteKey {
+                table: owner::TABLE_REMOTE,
+                destination: granted,
+                metric: owner::METRIC_BACKSTOP,
+            };
+            let stands = host.routes.get(&key).is_some_and(|it| it.target == Target::Unreachable);
+            let offered = world.host.families.contains(&prefix::family(granted));
+            let needed = needed_outside(&world, granted) || routed_by_host(&world, granted);
+            prop_assert!(stands || needed || !offered, "{granted}");
+            if stands && is_unclaimed(&world, granted) {
+                prop_assert!(!needed, "{granted} shadows what the host needs");
+                let looked_up = |rule: &sealane_state::rule::Rule| {
+                    rule.table == key.table && rule.family == prefix::family(granted)
+                };
+                prop_assert!(host.rules.iter().any(looked_up), "{granted} is never looked up");
+            }
         }
     }
 
@@ -243,6 +269,23 @@ fn needed_outside(world: &World, prefix: IpNetwork) -> bool {
     me.networks.all().chain(connected).chain(reserved).any(overlaps)
 }
 
+fn is_granted(world: &World, prefix: IpNetwork) -> bool {
+    world.grants.values().flatten().any(|granted| *granted == prefix)
+}
+
+fn is_unclaimed(world: &World, prefix: IpNetwork) -> bool {
+    !world.gateways.values().any(|gateway| may_speak_for(gateway, prefix))
+}
+
+/// What the host reaches elsewhere than by its default route: by a route, or nodes of its member.
+fn routed_by_host(world: &World, prefix: IpNetwork) -> bool {
+    let routes = world.host.routes.keys().map(|key| key.destination);
+    let nodes = world.nodes.values().flat_map(|node| &node.underlay);
+    let nodes = nodes.map(|address| prefix::host(*address));
+    let mut narrow = routes.filter(|net| net.prefix() > 1).chain(nodes);
+    narrow.any(|net| prefix::covers(net, prefix) || prefix::covers(prefix, net))
+}
+
 fn jumps(table: &FilterTable) -> Vec<(String, String)> {
     let mut jumps = Vec::new();
     for (name, chain) in &table.chains {
@@ -260,13 +303,15 @@ fn jumps(table: &FilterTable) -> Vec<(String, String)> {
 fn worlds() -> impl Strategy<Value = World> {
     let facts = (btree_map(node_names(), nodes(), 0..4), btree_map(ids(), gateways(), 0..7));
     let health = (vec(lane_healths(), 12), btree_map(node_names(), leg_states(), 0..4));
-    let rest = (btree_set(addresses(), 0..2), hosts(), options(), btree_set(0..12u8, 0..3));
+    let grants = btree_map(member_names(), btree_set(prefixes(), 0..4), 0..3);
+    let rest = (btree_set(addresses(), 0..2), hosts(), options(), btree_set(0..12u8, 0..3), grants);
     (mes(), facts, health, rest).prop_map(|(me, (nodes, gateways), (lanes, legs), rest)| {
-        let (reserved, host, options, without_psk) = rest;
+        let (reserved, host, options, without_psk, grants) = rest;
         let own = own_key(&me);
         let lane = |number: usize| LaneId { own, remote: key(u8::try_from(number).unwrap()) };
         World {
             members: NAMES.iter().map(|name| MemberId((*name).to_owned())).collect(),
+            grants,
             psks: (0..12u8)
                 .filter(|number| !without_psk.contains(number))
                 .map(|number| (lane(number.into()), PskFingerprint([number; 8])))
@@ -369,17 +414,25 @@ fn hosts() -> impl Strategy<Value = HostFacts> {
     let families = subsequence(vec![Family::V4, Family::V6], 0..=2);
     let backends = subsequence(vec![Backend::Kernel, Backend::Userspace], 0..=2);
     let default = proptest::option::of(link_names());
-    (links, families, backends, default).prop_map(|(links, families, backends, default)| {
-        let key = RouteKey { table: 254, destination: "::/0".parse().unwrap(), metric: 0 };
-        let route = |link| Route { target: Target::Link(link), source: None, mtu: None };
-        HostFacts {
-            links,
-            families: families.into_iter().collect(),
-            backends: backends.into_iter().collect(),
-            routes: default.map(|link| (key, route(link))).into_iter().collect(),
-            ..HostFacts::default()
-        }
-    })
+    let narrow = btree_map(select(vec!["10.2.0.0/17", "fd02::/64", "::/0"]), link_names(), 0..3);
+    (links, families, backends, default, narrow).prop_map(
+        |(links, families, backends, default, narrow)| {
+            let key =
+                |net: &str| RouteKey { table: 254, destination: net.parse().unwrap(), metric: 0 };
+            let route = |link| Route { target: Target::Link(link), source: None, mtu: None };
+            HostFacts {
+                links,
+                families: families.into_iter().collect(),
+                backends: backends.into_iter().collect(),
+                routes: default
+                    .map(|link| (key("::/0"), route(link)))
+                    .into_iter()
+                    .chain(narrow.into_iter().map(|(net, link)| (key(net), route(link))))
+                    .collect(),
+                ..HostFacts::default()
+            }
+        },
+    )
 }
 
 fn links() -> impl Strategy<Value = LinkFacts> {
@@ -393,7 +446,6 @@ fn options() -> impl Strategy<Value = Options> {
         select(vec![BackendChoice::Auto, BackendChoice::Kernel, BackendChoice::Userspace]);
     let source = prop_oneof![
         Just(HostSource::Auto),
-        Just(HostSource::Kernel),
         btree_set(addresses(), 0..3).prop_map(HostSource::Fixed),
     ];
     (backend, select(vec![51820, 65535]), proptest::option::of(0..100_000u32), source).prop_map(

@@ -13,6 +13,7 @@ use sealane_plan::plan::plan;
 use sealane_plan::world::NodeRole::{Gateway, Worker};
 use sealane_plan::world::{BackendChoice, Role, World};
 use sealane_state::link::Backend;
+use sealane_state::route::{Route, RouteKey, Target};
 use sealane_state::rule::Family;
 use text::check;
 
@@ -121,6 +122,24 @@ fn kernel_wireguard_has_a_link_for_each_slot() {
 }
 
 #[test]
+fn each_gateway_looks_for_kernel_wireguard_on_the_port_that_is_kept_for_it() {
+    let north = lab::north(Stack::Dual, &[("g1", Gateway), ("g2", Gateway)]);
+    let mut edge = lab::world(&lab::edge(Stack::Dual), "box", &[&north]);
+    edge.host.backends.insert(Backend::Kernel);
+    let edge = plan(&edge, NOW).host;
+    for gateway in ["g1", "g2"] {
+        let own = lab::key("north", gateway);
+        let kept = edge.devices.values().find(|device| device.peers.contains_key(&own)).unwrap();
+        let world = lab::world(&north, gateway, &[&lab::edge(Stack::Dual)]);
+        let target = plan(&world, NOW).probes.lanes.into_values().next().unwrap();
+        let mut looked = target.candidates.iter().map(|candidate| candidate.endpoint.port());
+        assert!(looked.any(|port| port == kept.listen_port), "{gateway}: {}", kept.listen_port);
+    }
+    let ports: Vec<u16> = edge.devices.values().map(|device| device.listen_port).collect();
+    assert_eq!(ports, [51820, 51821], "one for each slot of the remote gateways");
+}
+
+#[test]
 fn a_lane_that_stands_keeps_its_backend_until_another_is_asked_for() {
     let north = lab::north(Stack::Dual, &[("g1", Gateway)]);
     let mut world = lab::world(&lab::edge(Stack::Dual), "box", &[&north]);
@@ -186,6 +205,35 @@ fn a_host_without_ipv6_takes_part_in_ipv4() {
         gateway.probe4 = Some("10.7.0.255".parse().unwrap());
     }
     check("no-ipv6/gateway-with-probe4", &plan(&world, NOW));
+    for gateway in world.gateways.values_mut() {
+        gateway.probe4 = None;
+    }
+    assert_eq!(plan(&world, NOW).problems[0].reason(), "FamilyNotOffered");
+    let silent = |world: &World| {
+        let reasons = plan(world, NOW).problems.iter().map(|it| it.reason()).collect::<Vec<_>>();
+        reasons.contains(&"NoProbeFamily")
+    };
+    assert!(silent(&world), "its peer names no address");
+}
+
+#[test]
+fn gateways_that_both_name_an_ipv4_address_probe_over_ipv4_though_one_has_ipv6() {
+    let north = lab::north(Stack::Dual, &[("g1", Gateway)]);
+    let mut world = lab::world(&lab::edge(Stack::Dual), "box", &[&north]);
+    let ends = |world: &World| {
+        let plan = plan(world, NOW);
+        let target = plan.probes.lanes.values().next().unwrap().clone();
+        (target.source.is_ipv4(), target.destination.is_ipv4())
+    };
+    assert_eq!(ends(&world), (false, false));
+    if let Some(Role::Gateway(own)) = world.me.as_mut().map(|me| &mut me.role) {
+        own.probe4 = Some("10.7.0.255".parse().unwrap());
+    }
+    assert_eq!(ends(&world), (false, false), "the other end names none");
+    for gateway in world.gateways.values_mut() {
+        gateway.probe4 = Some("10.1.255.1".parse().unwrap());
+    }
+    assert_eq!(ends(&world), (true, true));
 }
 
 #[test]
@@ -199,6 +247,30 @@ fn a_narrow_path_narrows_its_routes_alone() {
     let mut worker = lab::world(&north, "w1", &[&lab::edge(Stack::Dual)]);
     worker.gateways.values_mut().for_each(|gateway| gateway.tunnels[0].mtu = 1360);
     check("mtu/narrow-gateway-seen-by-a-worker", &plan(&worker, NOW));
+}
+
+#[test]
+fn addresses_of_a_member_that_left_are_refused_until_root_takes_them_back() {
+    let north = lab::north(Stack::Dual, &[("g1", Gateway)]);
+    let granted = ["10.1.0.0/16", "fd01::/48", "203.0.0.0/16", "172.20.0.0/16"];
+    let grant = |world: &mut World| {
+        let nets = granted.iter().map(|net| net.parse().unwrap()).collect();
+        world.grants.insert(lab::id("north", "g1").member, nets);
+        let key = RouteKey { table: 254, destination: "172.20.3.0/24".parse().unwrap(), metric: 0 };
+        let target = Target::Link("lan0".parse().unwrap());
+        world.host.routes.insert(key, Route { target, source: None, mtu: None });
+    };
+    let mut world = lab::world(&lab::edge(Stack::Dual), "box", &[&north]);
+    grant(&mut world);
+    lab::up(&mut world, BOX, G1, 12);
+    check("member-left/before", &plan(&world, NOW));
+    world.gateways.clear();
+    check("member-left/afterwards", &plan(&world, NOW));
+    world.host.backends.clear();
+    check("member-left/without-a-backend", &plan(&world, NOW));
+    world.grants.clear();
+    world.members.clear();
+    assert!(plan(&world, NOW).host.routes.is_empty());
 }
 
 #[test]

@@ -204,7 +204,8 @@ impl CandidateSearch {
         if self.attempt.is_none_or(|attempt| attempt.until <= now) {
             self.attempt = None;
             let Some(address) = self.next_address() else { return Choice::LeaveAlone };
-            let others_wait = self.usable().any(|(known, tries)| *tries == 0 && known.address != address);
+            let others_wait =
+                self.usable().any(|(known, tries)| *tries == 0 && known.address != address);
             self.begin(now, address, if others_wait { FIRST_ATTEMPT } else { ATTEMPT });
         }
         match self.attempt {
@@ -280,7 +281,9 @@ impl CandidateSearch {
     }
 
     fn next_address(&self) -> Option<SocketAddr> {
-        self.usable().min_by_key(|(known, tries)| (**tries, **known)).map(|(known, _)| known.address)
+        self.usable()
+            .min_by_key(|(known, tries)| (**tries, **known))
+            .map(|(known, _)| known.address)
     }
 
     /// Starts an attempt of this length at least; later rounds take longer.

@@ -66,6 +66,31 @@ impl Trust {
         let _ = self.receiver.accept_advertisement(now, facts, offer);
     }
 
+    /// Judges a list that a person brought, who may choose the other side of a fork of root links.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn take_list(
+        &mut self,
+        spec: &ClusterSetSpec,
+        now: UnixTime,
+        facts: &LocalFacts,
+    ) -> Result<Outcome, Rejected> {
+        let mut round = Round::at(now, facts);
+        let verdict = self.receiver.accept_fork(now, facts, spec);
+        if let Verdict::Rejected(rejected) = verdict {
+            return Err(rejected);
+        }
+        self.note(
+            (Kind::ClusterSet, CLUSTER_SET_NAME.to_owned()),
+            String::new(),
+            verdict,
+            &mut round,
+        );
+        self.offer_all(&mut round);
+        Ok(self.settle(round))
+    }
+
     /// Forgets what was refused of a teller: it is asked anew.
     pub fn forget_told(&mut self, teller: &ClusterId) {
         for key in self.told_by.remove(teller).into_iter().flatten() {

@@ -53,6 +53,9 @@ async fn served() -> (TempDir, std::path::PathBuf) {
                 Question::Plan => Ok(json!("plan")),
                 Question::Join(request) if request.token == "drop" => continue,
                 Question::Join(request) => Ok(json!({ "length": request.token.len() })),
+                Question::List(request) => {
+                    Ok(json!({ "length": request.spec.as_str().map(str::len) }))
+                }
                 Question::Trace(_) => no(Fault::State),
                 Question::Ping(_) => no(Fault::Request),
                 Question::Leave(_) => no(Fault::Outside),

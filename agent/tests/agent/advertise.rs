@@ -30,6 +30,7 @@ fn wish(mtu: u16) -> Wish {
     let addr = IpAddr::from([192, 0, 2, 9]);
     Wish {
         networks: Networks { pods: cidrs(&["10.4.0.0/16"]), ..Networks::default() },
+        probe4: None,
         slot: 0,
         mtu,
         candidates: vec![Candidate { kind: CandidateKind::Public, addr, port: 51820 }],

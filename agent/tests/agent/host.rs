@@ -77,6 +77,39 @@ pub(crate) fn bare_host() -> Observation {
     seen
 }
 
+/// Whether an agent with these settings would use its token at start.
+pub(crate) fn joins_by_itself(config: &Config) -> bool {
+    agent(config.clone(), Wall::of_system()).0.joins_by_itself()
+}
+
+/// An agent that does not run, and the other ends of its channels.
+fn agent(config: Config, wall: Wall) -> (Agent, Ends) {
+    let store = Store::open(&config.paths.state).unwrap();
+    let (events, inbox) = mpsc::channel(1024);
+    let (errand, errands) = mpsc::channel(16);
+    let none = Wish { host: None, patrol: Duration::from_secs(10) };
+    let (wish, wished) = watch::channel(none);
+    let metrics = Arc::new(Metrics::new());
+    let connections = Connections {
+        wish,
+        errands: errand,
+        events: events.clone(),
+        ring: Arc::new(Ring::default()),
+        metrics: metrics.clone(),
+        wall,
+    };
+    let agent = Agent::new(config, store, connections).unwrap();
+    (agent, Ends { events, inbox, metrics, wished, errands })
+}
+
+struct Ends {
+    events: mpsc::Sender<Event>,
+    inbox: mpsc::Receiver<Event>,
+    metrics: Arc<Metrics>,
+    wished: watch::Receiver<Wish>,
+    errands: mpsc::Receiver<Errand>,
+}
+
 /// A running agent.
 pub(crate) struct Host {
     pub(crate) events: mpsc::Sender<Event>,
@@ -118,21 +151,8 @@ impl Host {
 
     /// The same by a clock of the test's own.
     pub(crate) fn unseen_at(config: Config, wall: Wall) -> Self {
-        let store = Store::open(&config.paths.state).unwrap();
-        let (events, inbox) = mpsc::channel(1024);
-        let (errand, errands) = mpsc::channel(16);
-        let none = Wish { host: None, patrol: Duration::from_secs(10) };
-        let (wish, wished) = watch::channel(none);
-        let metrics = Arc::new(Metrics::new());
-        let connections = Connections {
-            wish,
-            errands: errand,
-            events: events.clone(),
-            ring: Arc::new(Ring::default()),
-            metrics: metrics.clone(),
-            wall,
-        };
-        let agent = Agent::new(config, store, connections).unwrap();
+        let (agent, ends) = agent(config, wall);
+        let Ends { events, inbox, metrics, wished, errands } = ends;
         let running = tokio::spawn(agent.run(inbox));
         let hand = tokio::spawn(async {});
         Self { events, metrics, wish: wished, running, errands, hand }

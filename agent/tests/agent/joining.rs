@@ -302,3 +302,31 @@ async fn secrets_of_lanes_that_are_gone_are_forgotten_once_no_plan_needs_them() 
     Session::forget(&Store::open(place.path()).unwrap(), &ring).unwrap();
     assert!(ring.psk(&lent[2]).is_none());
 }
+
+#[tokio::test]
+async fn a_configured_probe_address_is_told_and_believed_as_far_as_root_granted_it() {
+    for (probe, told) in [("10.4.0.255", true), ("10.9.0.255", false)] {
+        let place = tempfile::tempdir().unwrap();
+        let mut session = session_at(place.path(), &Arc::default());
+        let mut config = config(place.path());
+        config.networks.probe = Some(probe.parse().unwrap());
+        let wish = sealane_agent::word::wish(&session, &config, &bare_host(), 1420);
+        let said = sealane_agent::word::advertise(&mut session, wish, NOW).unwrap().unwrap();
+        let spec = serde_json::from_value(said.1).unwrap();
+        let peer = LocalFacts::named(GatewayId::parse("b.g1").unwrap());
+        let mut receiver = Receiver::new(clusterset_id(), ListPosition::default());
+        receiver.accept_clusterset(NOW, &peer, &signed(&list(NOW)));
+        receiver.accept_advertisement(NOW, &peer, Offer { name: "me.host", spec: &spec });
+        let remotes = receiver.remotes(NOW, &peer);
+        let expected = told.then(|| probe.parse().unwrap());
+        assert_eq!(remotes[0].probe4, expected, "{probe}");
+        let (events, _inbox) = tokio::sync::mpsc::channel(16);
+        let paths = sealane_agent::paths::Paths::new(events);
+        let now = sealane_plan::name::UnixSeconds(NOW.0);
+        let world = sealane_agent::facts::world(&mut session, &config, &bare_host(), &paths, now);
+        let Some(sealane_plan::world::Role::Gateway(own)) = world.me.map(|me| me.role) else {
+            panic!("a gateway")
+        };
+        assert_eq!(own.probe4, expected, "what is told and what is planned for are one");
+    }
+}

@@ -6,11 +6,13 @@ use sealane_agent::event::Event;
 use sealane_broker::board::{BoardEvent, Kind};
 use sealane_broker::publish;
 use sealane_state::host::HostState;
+use sealane_state::owner;
+use sealane_state::route::RouteKey;
 use sealane_view::membership::{LeaveDocument, LeaveRequest, WithoutBroker};
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::fixture::{files, list, next_list, no_broker, sighting, signed, token};
-use crate::host::{Broker, DEADLINE, Host, config, eventually, now};
+use crate::host::{Broker, DEADLINE, Host, config, eventually, joins_by_itself, now};
 
 async fn joined(place: &std::path::Path, broker: &Broker) -> Host {
     let host = Host::start(place);
@@ -92,6 +94,34 @@ async fn a_member_that_cannot_tell_the_broker_stays_unless_told_otherwise() {
     host.stop().await;
 }
 
+#[tokio::test]
+async fn a_host_that_left_stays_out_although_a_token_is_configured_until_it_is_joined() {
+    let place = tempfile::tempdir().unwrap();
+    let mut config = config(place.path());
+    config.token_file = Some("/etc/sealane/token".into());
+    let text = token(vec![no_broker()]).encode();
+    let notice = |status: sealane_view::status::StatusDocument| {
+        status.problems.into_iter().find(|it| it.reason == "Left").map(|it| it.next)
+    };
+    let host = Host::with(config.clone());
+    assert_eq!(notice(host.status().await), None, "a host that never was a member");
+    host.join(&text).await.unwrap();
+    host.ask(leave(WithoutBroker::Leave)).await.unwrap();
+    let expected = "to be a member again: sealane join --token-file /etc/sealane/token";
+    assert_eq!(notice(host.status().await).as_deref(), Some(expected));
+    host.stop().await;
+    assert!(!joins_by_itself(&config));
+
+    let host = Host::with(config.clone());
+    assert_eq!(notice(host.status().await).as_deref(), Some(expected), "after a restart too");
+    host.join(&text).await.unwrap();
+    assert_eq!(notice(host.status().await), None);
+    host.stop().await;
+    assert!(!joins_by_itself(&config), "it is a member");
+    std::fs::remove_file(place.path().join("membership.json")).unwrap();
+    assert!(joins_by_itself(&config), "nobody had it leave since");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_that_became_a_node_withdraws_once_and_may_come_back() {
     let broker = Broker::holding(&signed(&list(now()))).await;
@@ -111,9 +141,9 @@ async fn a_gateway_that_became_a_node_withdraws_once_and_may_come_back() {
             .any(|it| (it.reason.as_str(), it.thing.as_str()) == ("NotWithdrawn", "me.host"))
     };
     eventually("the status says what is due", is_pending).await;
-    let wants_no_lane =
+    let has_no_lane =
         || async { host.wish.borrow().host.as_ref().is_some_and(|it| it.devices.is_empty()) };
-    eventually("no lane is wanted", wants_no_lane).await;
+    eventually("no lane is wanted", has_no_lane).await;
     let broker = Broker::on(broker.directory, address).await;
     let withdrawn = || async { broker.state_of_me().await.as_deref() == Some("withdrawn") };
     eventually("the withdrawal", withdrawn).await;
@@ -264,5 +294,35 @@ async fn an_identity_that_root_pinned_for_somebody_else_is_a_problem_that_stands
     let status = host.status().await;
     let alarm = status.problems.iter().find(|it| it.reason == "OwnNameTaken").unwrap();
     assert_eq!(alarm.thing, "me.host");
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn what_root_granted_to_a_member_that_spoke_is_refused_until_it_is_off_the_list() {
+    let place = tempfile::tempdir().unwrap();
+    let host = Host::start(place.path());
+    host.join(&token(vec![no_broker()]).encode()).await.unwrap();
+    let gateway = crate::fixture::Gateway::b_g1();
+    let lists = [
+        BoardEvent::Listed(Kind::ClusterSet, vec![sighting("sealane", &signed(&list(now())))]),
+        BoardEvent::Listed(Kind::Advertisement, vec![gateway.seen(now())]),
+    ];
+    for event in lists {
+        assert!(host.events.send(Event::Board(event)).await.is_ok());
+    }
+    let is_refused = |net: &str| {
+        let destination = net.parse().unwrap();
+        let key =
+            RouteKey { table: owner::TABLE_REMOTE, destination, metric: owner::METRIC_BACKSTOP };
+        host.wish.borrow().host.as_ref().is_some_and(|host| host.routes.contains_key(&key))
+    };
+    // Granted, and not advertised.
+    eventually("the rest of the grant", || async { is_refused("fd00:2::/32") }).await;
+    assert!(!is_refused("fd00:3::/32"), "c is listed and has never spoken");
+    let without_b = next_list(now(), |list| drop(list.members.remove(&gateway.id.member)));
+    let event = BoardEvent::Written(Kind::ClusterSet, sighting("sealane", &without_b));
+    assert!(host.events.send(Event::Board(event)).await.is_ok());
+    let is_over = || async { !is_refused("fd00:2::/32") && !is_refused("10.2.0.0/16") };
+    eventually("its addresses are anybody's", is_over).await;
     host.stop().await;
 }

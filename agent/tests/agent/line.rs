@@ -52,14 +52,23 @@ async fn our_word_is_written_again_when_it_was_overwritten_or_removed_and_not_to
     publish::publish(&broker.admin, Kind::Advertisement, "b.g1", &spec).await.unwrap();
     eventually("a peer is seen", || async { has_lane_to_b(&host).await }).await;
 
+    at_rest().await;
     let ours = said().await.unwrap();
     publish::publish(&broker.admin, Kind::Advertisement, "me.host", &word(1)).await.unwrap();
     let back = || async { said().await.as_ref() == Some(&ours) };
     eventually("what was written over it is written over", back).await;
+    at_rest().await;
     broker.remove("me.host").await;
     eventually("what was removed is back", back).await;
     host.stop().await;
     broker.server.stop().await;
+}
+
+/// What we write ourselves is heard of, and checked: two seconds later that is over, and only what
+/// others do then can have the word written again.
+async fn at_rest() {
+    let later = now().plus_seconds(2);
+    eventually("the line is at rest", || async { now() >= later }).await;
 }
 
 async fn has_lane_to_b(host: &Host) -> bool {
@@ -110,4 +119,17 @@ async fn nothing_is_written_while_somebody_else_writes() {
     let mut results = [published(&mut inbox).await, true];
     results[1] = tokio::time::timeout(DEADLINE, last).await.unwrap().is_ok();
     assert_eq!(results, [false, false], "no broker took anything");
+}
+
+#[tokio::test]
+async fn what_the_name_of_a_broker_leads_to_stays_outside_the_lanes() {
+    let named = serde_json::from_value(json!({ "url": "https://localhost:1" })).unwrap();
+    let numbered = serde_json::from_value(json!({ "url": "https://[2001:db8::7]:1" })).unwrap();
+    let membership = Membership::of_token(&token(vec![named, numbered]), None);
+    let (events, _inbox) = mpsc::channel(64);
+    let line = BrokerLine::open(&membership, &[], events);
+    assert_eq!(line.addresses(), ["2001:db8::7".parse().unwrap()].into(), "known at once");
+    let loopback: std::net::IpAddr = [127, 0, 0, 1].into();
+    eventually("its address", || async { line.addresses().contains(&loopback) }).await;
+    assert!(line.addresses().contains(&"2001:db8::7".parse().unwrap()));
 }

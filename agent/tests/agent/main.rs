@@ -8,6 +8,7 @@ mod host;
 mod admin;
 mod advertise;
 mod clock;
+mod gossip;
 mod joining;
 mod leaving;
 mod line;

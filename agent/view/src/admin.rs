@@ -19,5 +19,7 @@ pub const TRACE: &str = "/v1/trace";
 pub const PING: &str = "/v1/ping";
 /// `POST` [`crate::membership::JoinRequest`]: [`crate::membership::JoinDocument`].
 pub const JOIN: &str = "/v1/join";
+/// `POST` [`crate::membership::ListRequest`]: [`crate::membership::ListDocument`].
+pub const CLUSTERSET: &str = "/v1/clusterset";
 /// `POST` [`crate::membership::LeaveRequest`]: [`crate::membership::LeaveDocument`].
 pub const LEAVE: &str = "/v1/leave";

@@ -60,3 +60,25 @@ pub struct LeaveDocument {
     /// What could not be removed from the host, each with its cause; empty when no trace is left.
     pub remains: Vec<String>,
 }
+
+/// Gives the agent a list of members by hand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ListRequest {
+    /// `spec` of a ClusterSet. Not a secret; the agent verifies it.
+    pub spec: serde_json::Value,
+}
+
+/// Where the list in force stands after that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListDocument {
+    /// The clusterset.
+    pub clusterset: String,
+    /// Number of root links.
+    pub link_index: u64,
+    /// Version under the last of them.
+    pub version: u64,
+    /// Whether it is news: `false` when it was believed before.
+    pub accepted: bool,
+}

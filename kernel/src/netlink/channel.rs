@@ -6,9 +6,13 @@
 //! decode and an acknowledgement lost to a full buffer; here the first is counted and the second is
 //! an error.
 
+use std::ops::RangeInclusive;
 use std::os::fd::AsFd;
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NetlinkMessage};
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSG_OVERRUN, NetlinkBuffer,
+    NetlinkMessage,
+};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
@@ -94,17 +98,26 @@ impl Channel {
         Err(Refusal::because(Errno::EBUSY, "the host changes faster than it can be read"))
     }
 
-    /// Reads one dump; `None` when a change ran into it.
+    /// Reads one dump; `None` when a change ran into it. What is read is decoded afterwards: the
+    /// sooner the next part is asked for, the fewer changes run into it.
     fn dump_once(&mut self, request: &RouteNetlinkMessage) -> Result<Option<Dump>, Refusal> {
         let sequence = self.send(&[(request.clone(), NLM_F_DUMP)])?;
+        let mut parts: Vec<Vec<u8>> = Vec::new();
+        let mut ended = false;
+        while !ended {
+            self.receive()?;
+            ended = frames(&self.buffer, sequence..=sequence).any(|(frame, _)| ends(&frame));
+            parts.push(self.buffer.clone());
+        }
         let mut assembly = Assembly::default();
-        loop {
-            for (_, flags, reply) in self.read(sequence..=sequence)? {
-                if let Some(end) = assembly.take(flags, reply) {
+        for part in &parts {
+            for (frame, bytes) in frames(part, sequence..=sequence) {
+                if let Some(end) = assembly.take(frame.flags(), Reply::read(bytes)) {
                     return end;
                 }
             }
         }
+        Err(Refusal::because(Errno::EBADMSG, "a dump without an end"))
     }
 
     /// Asks a question with one answer, such as which route a packet takes.
@@ -115,7 +128,7 @@ impl Channel {
         let sequence = self.send(&[(request, NLM_F_ACK)])?;
         let mut answer = None;
         loop {
-            for (_, _, reply) in self.read(sequence..=sequence)? {
+            for (_, reply) in self.read(sequence..=sequence)? {
                 match reply {
                     Reply::Message(message) => answer = Some(*message),
                     Reply::Unreadable => {}
@@ -169,7 +182,7 @@ impl Channel {
         let outcome = self.send(&requests).and_then(|first| {
             let last = first.wrapping_add(u32::try_from(batch.len()).unwrap_or(u32::MAX) - 1);
             while missing > 0 {
-                for (sequence, _, reply) in self.read(first..=last)? {
+                for (sequence, reply) in self.read(first..=last)? {
                     let Reply::Finished(result) = reply else { continue };
                     let place = usize::try_from(sequence - first).unwrap_or(usize::MAX);
                     if let Some(slot @ None) = results.get_mut(place) {
@@ -210,33 +223,44 @@ impl Channel {
     }
 
     /// Reads one datagram of the kernel; keeps the messages that answer `wanted`.
-    fn read(
-        &mut self,
-        wanted: std::ops::RangeInclusive<u32>,
-    ) -> Result<Vec<(u32, u16, Reply)>, Refusal> {
+    fn read(&mut self, wanted: RangeInclusive<u32>) -> Result<Vec<(u32, Reply)>, Refusal> {
+        self.receive()?;
+        let frames = frames(&self.buffer, wanted);
+        Ok(frames.map(|(frame, bytes)| (frame.sequence_number(), Reply::read(bytes))).collect())
+    }
+
+    /// Receives one datagram; what does not come from the kernel is as if it were empty.
+    fn receive(&mut self) -> Result<(), Refusal> {
         self.buffer.clear();
         let (length, sender) = self.socket.recv_from(&mut self.buffer, libc::MSG_TRUNC)?;
         if length > self.buffer.len() {
             return Err(Refusal::because(Errno::EMSGSIZE, "an answer outgrew the read buffer"));
         }
         if sender.port_number() != 0 {
-            return Ok(Vec::new());
+            self.buffer.clear();
         }
-        let mut replies = Vec::new();
-        let mut rest = self.buffer.as_slice();
-        while let Ok(frame) = NetlinkBuffer::new_checked(rest) {
-            let length = frame.length() as usize;
-            if wanted.contains(&frame.sequence_number()) {
-                replies.push((
-                    frame.sequence_number(),
-                    frame.flags(),
-                    Reply::read(&rest[..length]),
-                ));
-            }
-            rest = rest.get(aligned(length)..).unwrap_or_default();
-        }
-        Ok(replies)
+        Ok(())
     }
+}
+
+/// The messages of a datagram that answer `wanted`, with their headers.
+fn frames(
+    datagram: &[u8],
+    wanted: RangeInclusive<u32>,
+) -> impl Iterator<Item = (NetlinkBuffer<&[u8]>, &[u8])> {
+    let mut rest = datagram;
+    let all = std::iter::from_fn(move || {
+        let frame = NetlinkBuffer::new_checked(rest).ok()?;
+        let bytes = rest.get(..frame.length() as usize)?;
+        rest = rest.get(aligned(bytes.len())..).unwrap_or_default();
+        Some((frame, bytes))
+    });
+    all.filter(move |(frame, _)| wanted.contains(&frame.sequence_number()))
+}
+
+/// Whether a message is the last of an answer.
+fn ends(frame: &NetlinkBuffer<&[u8]>) -> bool {
+    matches!(frame.message_type(), NLMSG_DONE | NLMSG_ERROR | NLMSG_OVERRUN)
 }
 
 /// `NLMSG_ALIGN` in linux/netlink.h.

@@ -158,6 +158,7 @@ impl<'a> Control<'a> {
 
     fn shake(&mut self) {
         let mut out = Vec::new();
+        self.device.note_queue(self.shared.mailbox.waiting(), self.shared.clock.now());
         for letter in self.shared.mailbox.collect(LETTERS) {
             let now = self.shared.clock.now();
             if let Err(refusal) = self.device.shake(letter.message(), letter.from, now, &mut out) {
@@ -215,7 +216,7 @@ impl<'a> Control<'a> {
             .map_err(|_| uapi::UapiError::Operation)
             .and_then(uapi::parse);
         let number = match parsed {
-            Ok(Request::Get) => return uapi_print::print(&self.device, self.shared.clock.epoch()),
+            Ok(Request::Get) => return self.show(),
             Ok(Request::Version) => {
                 return Zeroizing::new(uapi_print::version(env!("CARGO_PKG_VERSION")));
             }
@@ -229,6 +230,11 @@ impl<'a> Control<'a> {
             }
         };
         Zeroizing::new(uapi_print::errno(number))
+    }
+
+    fn show(&self) -> Zeroizing<String> {
+        let overrun = self.shared.overrun();
+        uapi_print::print(&self.device, self.shared.clock.epoch(), overrun)
     }
 
     fn change(&mut self, change: SetDevice) -> Result<(), Errno> {
@@ -260,7 +266,7 @@ impl<'a> Control<'a> {
         info!(port = sockets.port(), "listening");
         self.device.set_listen_port(sockets.port());
         self.device.forget_local_addresses();
-        self.shared.sockets.store(Arc::new(sockets));
+        self.shared.replace_sockets(sockets);
         // The counter cannot fill up: the receiving thread resets it on every wake.
         let _ = self.shared.sockets_changed.write(1);
         Ok(())

@@ -1,5 +1,6 @@
-//! Owns the two system calls of the outer side: `sendmmsg` and `recvmmsg` with their control
-//! messages for UDP_SEGMENT, UDP_GRO, source addresses and ECN. Decides nothing.
+//! Owns the system calls of the outer side: `sendmmsg` and `recvmmsg` with their control messages
+//! for UDP_SEGMENT, UDP_GRO, source addresses and ECN, and the count of what the kernel dropped.
+//! Decides nothing.
 #![expect(unsafe_code, reason = "no safe wrapper takes UDP_SEGMENT, packet info and ECN together")]
 
 use std::ffi::{c_int, c_void};
@@ -20,6 +21,9 @@ pub const MESSAGE_LEN: usize = 65_536;
 /// Room for all control messages of one message, in units that keep it aligned: packet info of
 /// IPv6 (40 bytes with header), class (24), segment size (24), and some to spare.
 const CONTROL_WORDS: usize = 16;
+/// `SK_MEMINFO_VARS` and `SK_MEMINFO_DROPS` of `linux/sock_diag.h`.
+const MEMORY_COUNTERS: usize = 9;
+const DROPPED: usize = 8;
 
 /// One message to send: a datagram, or a train of them.
 #[derive(Clone, Copy)]
@@ -143,6 +147,27 @@ impl ControlWriter<'_> {
         }
         self.used += space as usize;
     }
+}
+
+/// How many datagrams the kernel threw away at a socket, most often because its queue was full.
+///
+/// # Errors
+/// The kernel does not tell.
+pub fn dropped(socket: BorrowedFd<'_>) -> Result<u64, Errno> {
+    let mut counters = [0_u32; MEMORY_COUNTERS];
+    let mut len = size_of_val(&counters) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes, which is the length of `counters`.
+    let told = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            counters.as_mut_ptr().cast(),
+            &raw mut len,
+        )
+    };
+    Errno::result(told)?;
+    Ok(counters[DROPPED].into())
 }
 
 /// One message that was received: a datagram, or several of one length joined by UDP_GRO.

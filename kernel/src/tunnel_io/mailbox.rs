@@ -1,6 +1,7 @@
 //! Owns the way of handshake messages from the receiving thread to the control thread. Bounded:
 //! what does not fit is dropped, and the sender repeats it.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -32,6 +33,7 @@ pub struct Mailbox {
     sender: SyncSender<Letter>,
     receiver: Mutex<Receiver<Letter>>,
     event: EventFd,
+    waiting: AtomicUsize,
 }
 
 impl Mailbox {
@@ -42,7 +44,7 @@ impl Mailbox {
     pub fn new() -> nix::Result<Self> {
         let (sender, receiver) = sync_channel(CAPACITY);
         let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        Ok(Self { sender, receiver: Mutex::new(receiver), event })
+        Ok(Self { sender, receiver: Mutex::new(receiver), event, waiting: AtomicUsize::new(0) })
     }
 
     /// Leaves a message; what is too long to be one, or does not fit, is dropped.
@@ -50,10 +52,20 @@ impl Mailbox {
         let mut letter = Letter { from, bytes: [0; INITIATION_LEN], len: message.len() };
         let Some(room) = letter.bytes.get_mut(..message.len()) else { return };
         room.copy_from_slice(message);
+        // Counted before it can be taken, so that the count never falls below zero.
+        self.waiting.fetch_add(1, Ordering::Relaxed);
         if self.sender.try_send(letter).is_ok() {
             // A full counter wakes as well.
             let _ = self.event.write(1);
+        } else {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    /// How many messages wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// Readable while there may be messages.
@@ -66,6 +78,7 @@ impl Mailbox {
     pub fn collect(&self, most: usize) -> Vec<Letter> {
         let _ = self.event.read();
         let letters: Vec<Letter> = self.receiver.lock().try_iter().take(most).collect();
+        self.waiting.fetch_sub(letters.len(), Ordering::Relaxed);
         if letters.len() == most {
             let _ = self.event.write(1);
         }

@@ -1,7 +1,8 @@
 //! Owns what the three threads share: the table and the sockets in force, the link's state, and the
 //! order to stop. Owns no configuration.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -48,6 +49,8 @@ pub struct Shared {
     /// Whether UDP superpackets may be written to the TUN device.
     pub join_udp: Fuse,
     mtu: AtomicUsize,
+    /// Of sockets that are no longer in force.
+    former_overrun: AtomicU64,
     stop: Stop,
 }
 
@@ -75,6 +78,7 @@ impl Shared {
             join_tcp: Fuse::new(offloads.tso),
             join_udp: Fuse::new(offloads.uso),
             mtu: AtomicUsize::new(usize::from(mtu)),
+            former_overrun: AtomicU64::new(0),
             stop: Stop {
                 ordered: AtomicBool::new(false),
                 reason: Mutex::new(None),
@@ -92,6 +96,18 @@ impl Shared {
     /// Notes the link's MTU.
     pub fn set_mtu(&self, mtu: usize) {
         self.mtu.store(mtu, Ordering::Relaxed);
+    }
+
+    /// Puts other sockets in force; the old ones close once the receiving thread has left them.
+    pub fn replace_sockets(&self, sockets: Sockets) {
+        let former = self.sockets.swap(Arc::new(sockets));
+        self.former_overrun.fetch_add(former.overrun(), Ordering::Relaxed);
+    }
+
+    /// Datagrams that found the sockets' queues full, since the start.
+    #[must_use]
+    pub fn overrun(&self) -> u64 {
+        self.former_overrun.load(Ordering::Relaxed) + self.sockets.load().overrun()
     }
 
     /// Ends all threads; the first reason stays.

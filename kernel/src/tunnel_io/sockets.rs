@@ -12,10 +12,14 @@ use nix::sys::socket::sockopt::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::datagram::dropped;
 use super::offload::{Fuse, Offloads, Trains};
 
-/// Socket buffers in bytes: some 100 superpackets, about 30 ms at 2 Gb/s.
-const BUFFER_LEN: usize = 8 << 20;
+/// Receive buffer of one socket in bytes as asked for; the kernel allows itself twice that. With the
+/// send buffers, the queues of both families come to 4 MiB at most.
+const RECEIVE_LEN: usize = 768 << 10;
+/// Send buffer of one socket; its owner waits for room, so that more of it would only add delay.
+const SEND_LEN: usize = 256 << 10;
 /// How often a port picked for one family may turn out to be taken in the other.
 const PICKS: usize = 100;
 
@@ -99,6 +103,12 @@ impl Sockets {
         }
     }
 
+    /// Datagrams that found a queue full.
+    #[must_use]
+    pub fn overrun(&self) -> u64 {
+        self.each().map(|outer| dropped(outer.as_fd()).unwrap_or_default()).sum()
+    }
+
     /// All sockets there are.
     pub fn each(&self) -> impl Iterator<Item = &Outer> {
         self.v4.iter().chain(&self.v6)
@@ -122,11 +132,11 @@ fn open(address: SocketAddr, mark: u32, offloads: Offloads) -> io::Result<Outer>
         socket.set_mark(mark)?;
     }
     // Beyond the host's limits only with CAP_NET_ADMIN; smaller buffers work, they drop sooner.
-    if setsockopt(&socket, RcvBufForce, &BUFFER_LEN).is_err() {
-        socket.set_recv_buffer_size(BUFFER_LEN)?;
+    if setsockopt(&socket, RcvBufForce, &RECEIVE_LEN).is_err() {
+        socket.set_recv_buffer_size(RECEIVE_LEN)?;
     }
-    if setsockopt(&socket, SndBufForce, &BUFFER_LEN).is_err() {
-        socket.set_send_buffer_size(BUFFER_LEN)?;
+    if setsockopt(&socket, SndBufForce, &SEND_LEN).is_err() {
+        socket.set_send_buffer_size(SEND_LEN)?;
     }
     if offloads.gro {
         // Kernels without UDP_GRO hand over one datagram at a time, which is handled as well.

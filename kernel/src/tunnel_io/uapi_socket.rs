@@ -57,7 +57,7 @@ impl UapiSocket {
         made.map_err(failed(directory))?;
         let path = directory.join(format!("{}.sock", name.as_str()));
         let listener = match bind(&path) {
-            Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 if UnixStream::connect(&path).is_ok() {
                     return Err(UapiSocketError::InUse(path));
                 }
@@ -108,12 +108,19 @@ impl Drop for UapiSocket {
     }
 }
 
-/// Binds with a mask under which the file is never open to others, not even for a moment.
+/// Binds with a mask under which the file is never open to others, not even for a moment; and under
+/// another name first, as `wg` deletes a socket at which nobody listens yet.
 fn bind(path: &Path) -> io::Result<UnixListener> {
+    let early = path.with_extension(std::process::id().to_string());
+    // One that a killed process of the same number left.
+    let _ = fs::remove_file(&early);
     let before = umask(Mode::from_bits_truncate(0o177));
-    let listener = UnixListener::bind(path);
+    let listener = UnixListener::bind(&early);
     umask(before);
-    listener
+    let listener = listener?;
+    let named = fs::hard_link(&early, path);
+    fs::remove_file(&early)?;
+    named.map(|()| listener)
 }
 
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
@@ -143,6 +150,36 @@ mod tests {
         let second = UapiSocket::listen_in(directory.path(), &name()).unwrap();
         let mode = fs::metadata(&second.path).unwrap().mode() & 0o777;
         assert_eq!(mode, 0o600);
+    }
+
+    #[test]
+    fn a_socket_that_is_seen_answers() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("test0.sock");
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        // What `wg` does: a socket that refuses is deleted.
+        let impatient = std::thread::spawn({
+            let path = path.clone();
+            move || {
+                let mut refused = 0;
+                while stopped.try_recv().is_err() {
+                    let outcome = UnixStream::connect(&path);
+                    refused += outcome
+                        .is_err_and(|fault| fault.kind() == ErrorKind::ConnectionRefused)
+                        as u32;
+                }
+                refused
+            }
+        });
+        for _ in 0..200 {
+            let socket = UapiSocket::listen_in(directory.path(), &name()).unwrap();
+            // Gone before it stops listening, as a connection may be under way.
+            fs::remove_file(&path).unwrap();
+            drop(socket);
+        }
+        stop.send(()).unwrap();
+        assert_eq!(impatient.join().unwrap(), 0);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 
     #[test]

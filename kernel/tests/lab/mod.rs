@@ -14,7 +14,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::sweeper::Sweeper;
+use crate::common::sweeper::Sweeper;
 
 static LABS: AtomicU32 = AtomicU32::new(0);
 

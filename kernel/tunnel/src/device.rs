@@ -8,6 +8,7 @@ use std::sync::Arc;
 use ipnetwork::IpNetwork;
 use zeroize::Zeroizing;
 
+use crate::backlog::Backlog;
 use crate::endpoint::Outgoing;
 use crate::gate::Gate;
 use crate::key::{PresharedKey, PrivateKey, PublicKey};
@@ -55,6 +56,7 @@ pub struct Device {
     pub(crate) indices: BTreeMap<u32, PublicKey>,
     pub(crate) seed: Seed,
     pub(crate) link: LinkState,
+    pub(crate) backlog: Arc<Backlog>,
 }
 
 impl Device {
@@ -70,6 +72,7 @@ impl Device {
             indices: BTreeMap::new(),
             seed: Seed::new(seed),
             link: LinkState::Down,
+            backlog: Arc::default(),
         }
     }
 
@@ -88,6 +91,19 @@ impl Device {
     #[must_use]
     pub const fn fwmark(&self) -> u32 {
         self.fwmark
+    }
+
+    /// Tells how many handshake messages wait to be answered.
+    pub fn note_queue(&mut self, waiting: usize, now: Uptime) {
+        if let Some(keyed) = &mut self.keyed {
+            keyed.gate.note_queue(waiting, now);
+        }
+    }
+
+    /// The room for packets that wait for sessions.
+    #[must_use]
+    pub fn backlog(&self) -> &Backlog {
+        &self.backlog
     }
 
     /// Whether the link is up.
@@ -139,7 +155,10 @@ impl Device {
     /// A new peer without endpoint and prefixes.
     pub(crate) fn add_member(&mut self, key: PublicKey, now: Uptime) -> &mut Member {
         let index = self.take_index(key);
-        let noise = self.keyed.as_ref().and_then(|keyed| keyed.identity.noise(key, None, index));
+        let noise = self
+            .keyed
+            .as_ref()
+            .and_then(|keyed| keyed.identity.noise(key, None, index, &self.backlog));
         let lane = Lane::new(noise, self.seed.fork(), now);
         self.members.entry(key).or_insert_with(|| Member {
             peer: Arc::new(Peer::new(key, lane)),
@@ -171,7 +190,7 @@ impl Device {
         let noise = self
             .keyed
             .as_ref()
-            .and_then(|keyed| keyed.identity.noise(key, member.psk.as_ref(), index));
+            .and_then(|keyed| keyed.identity.noise(key, member.psk.as_ref(), index, &self.backlog));
         member.peer.lane().rekey(noise, now);
     }
 
@@ -192,7 +211,7 @@ impl Device {
         let noise = self
             .keyed
             .as_ref()
-            .and_then(|keyed| keyed.identity.noise(key, member.psk.as_ref(), index));
+            .and_then(|keyed| keyed.identity.noise(key, member.psk.as_ref(), index, &self.backlog));
         let freed = match member.peer.lane().replace_psk(noise, now) {
             Replaced::Fading => member.fading_index.replace(before),
             Replaced::Unused => Some(before),

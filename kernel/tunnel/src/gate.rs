@@ -22,6 +22,10 @@ use crate::wire::{COOKIE_REPLY_LEN, SCRATCH_LEN};
 /// Handshake messages per second from which on senders must prove their address. One core answers
 /// about 4,000 initiations a second; half of it keeps data and known peers alive.
 pub const LOAD_LIMIT: u32 = 2_000;
+/// Handshake messages waiting from which on the same is so: this processor is slower, or busy.
+pub const QUEUE_LIMIT: usize = 1_500;
+/// How long a queue that was as long counts, so that not every emptied queue ends it.
+const PRESSURE: Duration = Duration::from_secs(1);
 /// How long one cookie secret makes cookies; they are good for the next as long.
 const COOKIE_EPOCH: Duration = Duration::from_secs(120);
 /// Handshake messages one proved source may send per second under load.
@@ -51,6 +55,7 @@ pub struct Gate {
     secrets: Secrets,
     second: Uptime,
     seen: u32,
+    pressed: Option<Uptime>,
     sources: BTreeMap<IpAddr, Bucket>,
 }
 
@@ -77,7 +82,15 @@ impl Gate {
             secrets,
             second: now,
             seen: 0,
+            pressed: None,
             sources: BTreeMap::new(),
+        }
+    }
+
+    /// Tells how many messages wait to be judged.
+    pub fn note_queue(&mut self, waiting: usize, now: Uptime) {
+        if waiting >= QUEUE_LIMIT {
+            self.pressed = Some(now);
         }
     }
 
@@ -116,7 +129,8 @@ impl Gate {
             self.seen = 0;
         }
         self.seen = self.seen.saturating_add(1);
-        self.seen > LOAD_LIMIT
+        let pressed = self.pressed.is_some_and(|at| now.since(at) < PRESSURE);
+        pressed || self.seen > LOAD_LIMIT
     }
 
     fn rotate(&mut self, now: Uptime) {

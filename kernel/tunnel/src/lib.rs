@@ -14,6 +14,8 @@ pub mod refusal;
 
 pub mod endpoint;
 
+pub mod backlog;
+
 pub mod noise;
 
 pub mod timers;

@@ -11,6 +11,7 @@ use boringtun::noise::rate_limiter::RateLimiter;
 use boringtun::noise::{Packet, Tunn, TunnResult};
 use boringtun::x25519::{PublicKey as CurvePoint, StaticSecret};
 
+use crate::backlog::{Backlog, PEER_PACKETS, Waiting};
 use crate::key::{PresharedKey, PrivateKey, PublicKey};
 use crate::refusal::Refusal;
 use crate::wire;
@@ -19,8 +20,6 @@ use crate::wire;
 pub const REKEY_AFTER_MESSAGES: u64 = 1 << 60;
 /// From this counter on a session neither sends nor receives.
 pub const REJECT_AFTER_MESSAGES: u64 = u64::MAX - (1 << 13);
-/// How many packets may wait in one peer for a session.
-const MAX_QUEUED: usize = 256;
 
 /// Our static key pair, as handshakes need it.
 pub struct Identity {
@@ -61,9 +60,15 @@ impl Identity {
     }
 
     /// The Noise state for a peer under a 24-bit `index`, or `None` if the peer's key is a point of
-    /// low order, with which no secret can be shared.
+    /// low order, with which no secret can be shared. Its packets wait within `backlog`.
     #[must_use]
-    pub fn noise(&self, peer: PublicKey, psk: Option<&PresharedKey>, index: u32) -> Option<Noise> {
+    pub fn noise(
+        &self,
+        peer: PublicKey,
+        psk: Option<&PresharedKey>,
+        index: u32,
+        backlog: &Arc<Backlog>,
+    ) -> Option<Noise> {
         let point = CurvePoint::from(*peer.as_bytes());
         if !self.secret.diffie_hellman(&point).was_contributory() {
             return None;
@@ -72,7 +77,8 @@ impl Identity {
         let limiter = Some(Arc::clone(&self.unlimited));
         // Persistent keepalives are ours (`timers`): boringtun's fire however busy the lane is.
         let tunn = Tunn::new(self.secret.clone(), point, psk, None, index, limiter);
-        Some(Noise { tunn: Box::new(tunn), index })
+        let waiting = Waiting::new(Arc::clone(backlog));
+        Some(Noise { tunn: Box::new(tunn), index, waiting })
     }
 }
 
@@ -150,6 +156,7 @@ pub struct Plain {
 pub struct Noise {
     tunn: Box<Tunn>,
     index: u32,
+    waiting: Waiting,
 }
 
 impl Noise {
@@ -170,6 +177,10 @@ impl Noise {
     pub fn encrypt(&mut self, plaintext: &[u8], out: &mut [u8]) -> Sealed {
         if out.len() < wire::SCRATCH_LEN.max(plaintext.len() + wire::DATA_OVERHEAD) {
             return Sealed::Refused(Refusal::NoRoom);
+        }
+        if !self.has_session() && !self.waiting.take(plaintext.len()) {
+            let initiation = self.initiate(Initiate::IfIdle, out);
+            return initiation.map_or(Sealed::Waiting, Sealed::Initiation);
         }
         match self.tunn.encapsulate(plaintext, out) {
             TunnResult::WriteToNetwork(message) => match wire::parse(message) {
@@ -259,7 +270,11 @@ impl Noise {
         }
         match self.tunn.update_timers(out) {
             TunnResult::WriteToNetwork(message) => Tick::Send(message.len()),
-            TunnResult::Err(WireGuardError::ConnectionExpired) => Tick::Expired,
+            TunnResult::Err(WireGuardError::ConnectionExpired) => {
+                // It has thrown away what waited.
+                self.waiting.clear();
+                Tick::Expired
+            }
             _ => Tick::Idle,
         }
     }
@@ -267,15 +282,16 @@ impl Noise {
     /// Encrypts the packets that waited for a session, in order, into `sink`. `out` must hold the
     /// longest packet and its overhead.
     pub fn release(&mut self, out: &mut [u8], mut sink: impl FnMut(&[u8])) {
-        for _ in 0..MAX_QUEUED {
-            if !self.has_session() {
-                return;
-            }
+        if !self.has_session() {
+            return;
+        }
+        for _ in 0..PEER_PACKETS {
             match self.tunn.decapsulate(None, &[], out) {
                 TunnResult::WriteToNetwork(message) => sink(message),
-                _ => return,
+                _ => break,
             }
         }
+        self.waiting.clear();
     }
 }
 
@@ -330,7 +346,7 @@ mod tests {
     #[test]
     fn a_message_past_the_counter_limit_is_dropped_unread() {
         let us = identity(1);
-        let mut noise = us.noise(identity(2).public(), None, 7).unwrap();
+        let mut noise = us.noise(identity(2).public(), None, 7, &Arc::default()).unwrap();
         let mut message = vec![0; 64];
         message[0] = 4;
         message[8..16].copy_from_slice(&REJECT_AFTER_MESSAGES.to_le_bytes());
@@ -342,14 +358,14 @@ mod tests {
         let us = identity(1);
         let mut one = [0; 32];
         one[0] = 1;
-        assert!(us.noise(PublicKey::new([0; 32]), None, 7).is_none());
-        assert!(us.noise(PublicKey::new(one), None, 7).is_none());
+        assert!(us.noise(PublicKey::new([0; 32]), None, 7, &Arc::default()).is_none());
+        assert!(us.noise(PublicKey::new(one), None, 7, &Arc::default()).is_none());
     }
 
     #[test]
     fn short_buffers_are_refused_instead_of_a_panic() {
         let us = identity(1);
-        let mut noise = us.noise(identity(2).public(), None, 7).unwrap();
+        let mut noise = us.noise(identity(2).public(), None, 7, &Arc::default()).unwrap();
         assert_eq!(noise.encrypt(&[0; 100], &mut [0; 131]), Sealed::Refused(Refusal::NoRoom));
         let mut message = vec![0; 64];
         message[0] = 4;

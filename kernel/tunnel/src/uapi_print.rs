@@ -14,9 +14,10 @@ const PEER_LEN: usize = 640;
 /// Room for one line with a prefix.
 const PREFIX_LEN: usize = 72;
 
-/// The answer to `get=1`. `epoch` is the Unix time at which the device's uptime was zero.
+/// The answer to `get=1`. `epoch` is the Unix time at which the device's uptime was zero,
+/// `overrun` the number of datagrams that found the sockets' queues full.
 #[must_use]
-pub fn print(device: &Device, epoch: Duration) -> Zeroizing<String> {
+pub fn print(device: &Device, epoch: Duration, overrun: u64) -> Zeroizing<String> {
     let prefixes: usize =
         device.members.values().map(|member| member.allowed.len() + member.accepted.len()).sum();
     let room = PEER_LEN * (device.members.len() + 1) + PREFIX_LEN * prefixes;
@@ -26,6 +27,8 @@ pub fn print(device: &Device, epoch: Duration) -> Zeroizing<String> {
     }
     line(&mut text, "listen_port", device.listen_port);
     line(&mut text, "fwmark", device.fwmark);
+    line(&mut text, "sealane_dropped_waiting", device.backlog.dropped());
+    line(&mut text, "sealane_dropped_received", overrun);
     for (key, member) in &device.members {
         print_peer(&mut text, *key, member, epoch);
     }

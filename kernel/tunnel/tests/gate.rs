@@ -3,7 +3,7 @@
 
 mod support;
 
-use sealane_tunnel::gate::LOAD_LIMIT;
+use sealane_tunnel::gate::{LOAD_LIMIT, QUEUE_LIMIT};
 use sealane_tunnel::refusal::Refusal;
 use sealane_tunnel::wire;
 use support::{Host, deliver, pair, udp};
@@ -56,6 +56,24 @@ fn under_load_a_peer_must_return_a_cookie_and_then_gets_through() {
     assert_eq!(answer[0].datagram.len(), wire::RESPONSE_LEN);
     deliver(&mut b, &mut a, answer);
     assert_eq!(b.inbox.len(), 1);
+}
+
+#[test]
+fn a_queue_that_grows_is_load_however_few_are_answered_in_a_second() {
+    let (mut a, mut b) = pair();
+    b.device.note_queue(QUEUE_LIMIT - 1, b.now);
+    let first = a.send(&udp("10.1.0.1", "10.2.0.1", b"hello"));
+    let answer = b.receive(&first[0].datagram, a.address);
+    assert_eq!(answer[0].datagram.len(), wire::RESPONSE_LEN, "a thousand at once are no load");
+    b.device.note_queue(QUEUE_LIMIT, b.now);
+    b.wait(900);
+    let again = retry(&mut a, &b);
+    let reply = b.receive(&again, a.address);
+    assert_eq!(reply[0].datagram.len(), wire::COOKIE_REPLY_LEN);
+    b.wait(200);
+    let again = retry(&mut a, &b);
+    let answer = b.receive(&again, a.address);
+    assert_eq!(answer[0].datagram.len(), wire::RESPONSE_LEN, "and it passes");
 }
 
 /// The next initiation of `a`, with the cookie it holds.

@@ -40,6 +40,36 @@ fn the_packet_that_started_the_handshake_is_delivered() {
 }
 
 #[test]
+fn what_waits_is_bounded_and_what_found_no_room_is_counted() {
+    let (mut a, mut b) = pair();
+    let packet = |number: u16| udp("10.1.0.1", "10.2.0.1", &number.to_be_bytes());
+    let sent: Vec<_> = (0..300).flat_map(|number| a.send(&packet(number))).collect();
+    assert!(a.answer_to_get().contains("\nsealane_dropped_waiting=44\n"));
+    assert!(a.device.backlog().bytes() > 0);
+    deliver(&mut a, &mut b, sent);
+    assert_eq!(b.inbox, (0..256).map(packet).collect::<Vec<_>>(), "the oldest, in order");
+    assert_eq!(a.device.backlog().bytes(), 0);
+    let again = a.send(&packet(300));
+    deliver(&mut a, &mut b, again);
+    assert_eq!(b.inbox.len(), 257);
+    assert!(a.answer_to_get().contains("\nsealane_dropped_waiting=44\n"));
+}
+
+#[test]
+fn a_packet_that_finds_no_room_still_starts_a_handshake() {
+    let (mut a, b) = pair();
+    for _ in 0..300 {
+        a.send(&udp("10.1.0.1", "10.2.0.1", b"lost"));
+    }
+    a.set(&format!("public_key={}\nremove=true\n", b.public.to_hex()));
+    assert_eq!(a.device.backlog().bytes(), 0, "a peer that goes takes its packets along");
+    a.add_peer(&b, "allowed_ip=10.2.0.0/16\n");
+    let large = [udp("10.1.0.1", "10.2.0.1", b""), vec![0; 5 << 20]].concat();
+    assert_eq!(a.send(&large).len(), 1, "an initiation");
+    assert_eq!(a.device.backlog().bytes(), 0);
+}
+
+#[test]
 fn what_waits_at_the_responder_goes_when_the_session_is_confirmed() {
     let (mut a, mut b) = pair();
     let lost = b.send(&udp("10.2.0.1", "10.1.0.1", b"waiting"));

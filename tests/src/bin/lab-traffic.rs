@@ -1,6 +1,6 @@
 //! Owns the command line of the lab's traffic: echo and flow, HTTP, bulk TCP, the impairing relay.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -10,10 +10,11 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use hyper::Uri;
 use nix::sys::signal::{SigSet, Signal};
+use sealane_tests::interop::flood;
 use sealane_tests::traffic::flow::Pace;
 use sealane_tests::traffic::relay::fate::Impairment;
 use sealane_tests::traffic::relay::splice::Direction;
-use sealane_tests::traffic::{bulk, flow, http, relay};
+use sealane_tests::traffic::{bulk, datagram, flow, http, relay};
 
 /// Small servers and senders that measure a network; results are one line of JSON.
 ///
@@ -73,6 +74,25 @@ enum Role {
         /// The sink.
         to: SocketAddr,
     },
+    /// Send one UDP datagram of the bytes that standard input has in hexadecimal digits.
+    Datagram {
+        /// Its source: an address of this host.
+        #[arg(long)]
+        from: IpAddr,
+        /// Its destination; a broadcast address or a multicast group too.
+        to: SocketAddr,
+    },
+    /// Send WireGuard initiations that only the device's key can tell from good ones, until killed.
+    Initiations {
+        /// The device's public key, in base64.
+        #[arg(long)]
+        public_key: String,
+        /// Initiations a second.
+        #[arg(long)]
+        rate: u32,
+        /// The device.
+        to: SocketAddr,
+    },
     /// Impair UDP that a router's tproxy rules divert here.
     Relay {
         /// The ports diverted to, one for each direction.
@@ -118,6 +138,16 @@ fn main() -> Result<()> {
                 bulk::send(to, Duration::from_millis(for_ms)).with_context(|| to.to_string())?;
             println!("{}", serde_json::to_string(&report)?);
             Ok(())
+        }
+        Role::Datagram { from, to } => {
+            let text = std::io::read_to_string(std::io::stdin())?;
+            let payload = datagram::bytes(text.trim()).map_err(anyhow::Error::msg)?;
+            datagram::send(from, to, &payload).with_context(|| format!("{from} to {to}"))
+        }
+        Role::Initiations { public_key, rate, to } => {
+            let key = data_encoding::BASE64.decode(public_key.as_bytes())?;
+            let key = key.try_into().ok().context("--public-key: 32 bytes are needed")?;
+            Ok(flood::run(to, &key, rate)?)
         }
         Role::Relay { ports, seed, onward, back } => {
             ensure!(ports.len() == 2, "--ports: two ports, one for each direction");

@@ -1,6 +1,6 @@
 //! Owns how a test starts traffic on hosts and reads what became of it.
 
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -10,6 +10,7 @@ use crate::lab::error::LabError;
 use crate::lab::host::Host;
 use crate::lab::process::{Command, Process};
 use crate::lab::wire::Exit;
+use crate::traffic::datagram;
 use crate::traffic::flow::{FLOWING, Pace};
 use crate::traffic::report::{BulkReport, FlowReport, HttpAnswer};
 
@@ -70,6 +71,15 @@ pub fn tcp_sink(host: &Host, port: u16) -> Result<Process, LabError> {
 pub fn throughput(host: &Host, sink: SocketAddr, span: Duration) -> Result<BulkReport, LabError> {
     let command = host.command(PROGRAM).args(["tcp-send", "--for-ms"]).arg(span.as_millis());
     decode(command.arg(sink).timeout(span + Duration::from_secs(30)))
+}
+
+/// Sends one UDP datagram.
+///
+/// # Errors
+/// `from` is not an address of the host, or there is no way to `to`.
+pub fn datagram(host: &Host, from: IpAddr, to: SocketAddr, payload: &[u8]) -> Result<(), LabError> {
+    let command = host.command(PROGRAM).args(["datagram", "--from"]).arg(from).arg(to);
+    command.stdin(&datagram::hex(payload)).output()?.success().map(drop)
 }
 
 /// A paced UDP flow to an echo, running while the test does something to the network.

@@ -1,6 +1,7 @@
 //! Owns the traffic that tests send: small real programs (`lab-traffic`), and how a test starts them.
 
 pub mod bulk;
+pub mod datagram;
 pub mod drive;
 pub mod flow;
 pub mod http;

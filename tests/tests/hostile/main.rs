@@ -20,6 +20,11 @@ use sealane_view::status::MemberState;
 use crate::liar::{Liar, payload};
 use crate::scene::{HER_KUBECONFIG, Scene};
 
+/// Agents ask one another on this port, and nothing else is on it over TCP.
+const DEAF: &str = "table inet deaf {
+    chain in { type filter hook input priority -10; tcp dport 5183 drop; }
+    chain out { type filter hook output priority -10; tcp dport 5183 drop; }
+}";
 /// Her own advertisement.
 const HERS: &str = "mallory.mallory";
 
@@ -31,6 +36,8 @@ fn lies_on_the_broker_are_refused_by_name_and_disturb_nobody() {
     let mallory = Liar::of(&scene.mallory.host, honest);
     // Her agent would put its own word back as soon as it saw another.
     let _away = Cut::between(&scene.ground.internet, &scene.mallory.host, &scene.ground.broker);
+    // Nor does it hear of them from others: here she lies on the broker alone.
+    scene.mallory.host.nft(DEAF).unwrap();
     let [to_bob, to_mallory] = [&scene.bob, &scene.mallory].map(|member| scene.flow_to(member));
     let [alice, bob] = [&scene.alice.host, &scene.bob.host];
     let both = &[alice, bob][..];

@@ -25,3 +25,5 @@ mod leave;
 mod arrival;
 mod foreign_hand;
 mod unit;
+mod injection;
+mod gossip;

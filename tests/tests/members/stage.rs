@@ -21,9 +21,8 @@ use sealane_tests::traffic::flow::Pace;
 /// Where UDP is echoed in every pod and app.
 pub(crate) const ECHO_PORT: u16 = 9000;
 
-/// Packets a second of the flow that must not be hurt: a gap of half a millisecond shows. The demo
-/// sends 10,000, which asks for programs that are built for release and a machine that is idle.
-pub(crate) const RATE: u32 = 2_000;
+/// Packets a second of the flow that must not be hurt.
+pub(crate) const RATE: u32 = 10_000;
 
 /// Long enough to see that packets flow.
 pub(crate) const BRIEF: Duration = Duration::from_millis(500);

@@ -30,7 +30,9 @@ pub struct ShowArgs {
 pub struct ListDocument {
     /// The clusterset's id.
     pub clusterset: String,
-    /// Version of the list.
+    /// Number of root links: how often the root key was replaced.
+    pub link_index: u64,
+    /// Version of the list, under the last of them.
     pub version: u64,
     /// When it was signed, Unix seconds.
     pub issued_unix_seconds: u64,
@@ -83,6 +85,7 @@ impl ListDocument {
         });
         Self {
             clusterset: list.id.to_string(),
+            link_index: list.position.link_index,
             version: list.position.version,
             issued_unix_seconds: list.issued.0,
             expires_unix_seconds: list.expires.0,

@@ -56,6 +56,10 @@ fn explain(plan: &Plan, way: &Way) -> (RouteState, Vec<String>, String) {
             let reason = "no way is alive: refused with ICMP unreachable".to_owned();
             (RouteState::Unreachable, Vec::new(), reason)
         }
+        Way::Unspoken => {
+            let reason = "granted to a member without gateways: refused with ICMP unreachable";
+            (RouteState::Unreachable, Vec::new(), reason.to_owned())
+        }
         Way::LeftOut(problem) => (RouteState::LeftOut, Vec::new(), problem.view().cause),
     }
 }

@@ -95,7 +95,8 @@ fn add_lanes(facts: &Facts<'_>, table: &mut FilterTable) {
 /// The last look before the leg's socket. A Service may lead to any port of a node: before DNAT its
 /// packets had another one. A broadcast is not addressed to us, and the socket takes it all the same.
 /// And a pod that may write headers itself takes a node's address for its source: what claims to
-/// come from a node must come in by the link that leads there.
+/// come from a node must come in by the link that leads there. Hosts on that link itself are told
+/// apart by their addresses alone: the segment of the nodes is trusted as far as those go.
 fn leg_input() -> Vec<String> {
     let port = format!("udp dport {}", owner::VXLAN_PORT);
     let foreign =

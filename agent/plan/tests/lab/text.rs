@@ -78,6 +78,7 @@ fn verdicts(verdicts: &Verdicts, text: &mut String) {
                 format!("by own gateways {}", nodes.join(", "))
             }
             Way::Unreachable => "refused: no live way".to_owned(),
+            Way::Unspoken => "refused: nobody speaks for it".to_owned(),
             Way::LeftOut(problem) => format!("left out: {}", problem.reason()),
         };
         let _ = writeln!(text, "  prefix {prefix} of {}: {way}", verdict.member);

@@ -136,7 +136,7 @@ impl Host {
     }
 
     pub fn answer_to_get(&self) -> String {
-        sealane_tunnel::uapi_print::print(&self.device, Duration::from_secs(1_700_000_000))
+        sealane_tunnel::uapi_print::print(&self.device, Duration::from_secs(1_700_000_000), 0)
             .to_string()
     }
 }

@@ -1,6 +1,5 @@
 //! Owns a shell that sweeps up after a test, however that ends: it waits for the end of its input,
 //! which also comes when the test is killed. Does not own what there is to sweep.
-#![allow(dead_code, reason = "each test file uses its part")]
 
 use std::process::{Child, Command, Stdio};
 

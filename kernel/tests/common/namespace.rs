@@ -1,6 +1,5 @@
-//! Owns a host in a network namespace of its own, for one test: the thread enters it, and it ends
-//! with the thread. Needs root, as `unshare -rn` also gives it.
-#![allow(dead_code, reason = "each test file uses its part")]
+//! Owns the namespaces that a test has for itself, and a host in them: the thread enters them, and they
+//! end with the thread. Needs root, as `unshare -rn` also gives it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -16,17 +15,20 @@ use sealane_kernel::wireguard::uapi::{SOCKET_DIR, Sockets};
 use sealane_state::address::Address;
 use sealane_state::diff::diff;
 use sealane_state::facts::Observation;
+use sealane_state::filter::{Chain, FilterRule, FilterTable, Hook, HookKind, HookPoint};
 use sealane_state::host::HostState;
-use sealane_state::link::{Link, LinkKind, Mac, Vxlan};
+use sealane_state::link::{Backend, Link, LinkKind, Mac, Vxlan};
 use sealane_state::name::LinkName;
 use sealane_state::neighbour::{Fdb, Neighbour};
 use sealane_state::owner;
 use sealane_state::route::{Route, RouteKey, Target};
 use sealane_state::rule::{Family, MarkMatch, Rule, Sense};
+use sealane_state::sysctl::SysctlKey;
 use sealane_state::wireguard::{PskFingerprint, PublicKey};
 use tempfile::TempDir;
 
-use crate::sweeper::Sweeper;
+use super::devices::{device_with, full_peer, net};
+use super::sweeper::Sweeper;
 
 /// A keyring without keys.
 struct NoKeys;
@@ -41,6 +43,20 @@ impl Keyring for NoKeys {
     }
 }
 
+/// Enters a network namespace with nothing in it.
+pub(crate) fn enter_network() {
+    unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace: run as root");
+}
+
+/// Enters a mount namespace with a `/run` of its own, where devices have their sockets.
+pub(crate) fn enter_run() {
+    unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace: run as root");
+    let nothing: Option<&str> = None;
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    mount(nothing, "/", nothing, private, nothing).unwrap();
+    mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), nothing).unwrap();
+}
+
 /// A host with an uplink `up0` (192.0.2.11/24 and 2001:db8::11/64).
 pub(crate) struct TestHost {
     pub(crate) host: Host,
@@ -52,7 +68,7 @@ pub(crate) struct TestHost {
 
 impl TestHost {
     pub(crate) fn fresh() -> Self {
-        unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace: run as root");
+        enter_network();
         sh("ip link set lo up");
         sh("ip link add up0 type veth peer name far0");
         sh("ip link set up0 addrgenmode none");
@@ -62,6 +78,11 @@ impl TestHost {
         sh("ip addr add 192.0.2.11/24 dev up0");
         sh("ip addr add 2001:db8::11/64 dev up0 nodad");
         Self::opened()
+    }
+
+    /// The same, with these keys.
+    pub(crate) fn with_keys(keys: Box<dyn Keyring>) -> Self {
+        Self { keys, ..Self::fresh() }
     }
 
     /// Opens the host in a namespace that is prepared already.
@@ -75,11 +96,7 @@ impl TestHost {
 
     /// A host that runs its tunnels itself, with these keys.
     pub(crate) fn with_tunnels(program: &str, keys: Box<dyn Keyring>) -> Self {
-        unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace: run as root");
-        let nothing: Option<&str> = None;
-        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-        mount(nothing, "/", nothing, private, nothing).unwrap();
-        mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), nothing).unwrap();
+        enter_run();
         drop(Self::fresh());
         let folder = TempDir::new().unwrap();
         let sockets = Sockets::below(Path::new(SOCKET_DIR));
@@ -209,4 +226,63 @@ fn rules(family: Family) -> [Rule; 4] {
         Rule { mark: steered(2), ..rule(owner::RULE_STEERED, owner::TABLE_GATEWAY_BASE + 2) },
         Rule { mark: encrypted, ..rule(owner::RULE_REMOTE, owner::TABLE_REMOTE) },
     ]
+}
+
+/// The lane of [`gateway`].
+pub(crate) fn lane() -> LinkName {
+    "sealane0".parse().unwrap()
+}
+
+/// The node, with a lane of this backend, its filter and its settings.
+pub(crate) fn gateway(backend: Backend) -> HostState {
+    let mut want = node();
+    let mut peer = full_peer();
+    if backend == Backend::Kernel {
+        peer.accepted_sources.clear();
+    }
+    let kind = LinkKind::WireGuard(backend);
+    want.links.insert(lane(), Link { kind, mtu: 1380, up: true });
+    want.devices.insert(lane(), device_with(&[peer]));
+    want.addresses.insert(Address { link: lane(), net: net("10.1.0.0/32") });
+    let source = Some("10.1.0.0".parse().unwrap());
+    let out = Route { target: Target::Link(lane()), source, mtu: Some(1380) };
+    want.routes.insert(key(owner::TABLE_REMOTE, "10.6.0.0/16"), out);
+    let out = Route { target: Target::Link(lane()), source: None, mtu: None };
+    want.routes.insert(key(owner::TABLE_REMOTE, "fd06::/32"), out);
+    let hook = Hook { kind: HookKind::Filter, point: HookPoint::Prerouting, priority: -150 };
+    let rule = FilterRule("iifname \"sealane0\" ct state invalid notrack".to_owned());
+    let chain = Chain { hook: Some(hook), rules: vec![rule] };
+    want.filter = Some(FilterTable {
+        sets: BTreeMap::new(),
+        chains: BTreeMap::from([("transit".to_owned(), chain)]),
+    });
+    want.sysctls = BTreeMap::from([
+        (SysctlKey::new(["net", "ipv4", "ip_forward"]), "1".to_owned()),
+        (SysctlKey::new(["net", "ipv6", "conf", "all", "forwarding"]), "1".to_owned()),
+        (SysctlKey::new(["net", "ipv6", "conf", "sealane-vx", "disable_ipv6"]), "0".to_owned()),
+        (SysctlKey::new(["net", "ipv4", "conf", "sealane0", "rp_filter"]), "2".to_owned()),
+        (SysctlKey::new(["net", "ipv4", "conf", "sealane-vx", "rp_filter"]), "2".to_owned()),
+    ]);
+    if backend == Backend::Kernel {
+        // The kernel does it with the link; wanted, it goes back.
+        let redirects = SysctlKey::new(["net", "ipv4", "conf", "all", "send_redirects"]);
+        want.sysctls.insert(redirects, "0".to_owned());
+    }
+    want
+}
+
+/// What a person would compare before and after.
+pub(crate) fn everything() -> String {
+    let lines = [
+        "ip -o link | sed 's/ qlen.*//'",
+        "ip -o addr | sed 's/valid_lft.*//'",
+        "ip route show table all",
+        "ip -6 route show table all",
+        "ip rule",
+        "ip -6 rule",
+        "nft list ruleset",
+        "grep -s . /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv[46]/conf/*/*",
+        "find /run -type s",
+    ];
+    lines.iter().map(|line| sh(&format!("{line} || true"))).collect()
 }
