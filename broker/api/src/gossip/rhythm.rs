@@ -68,7 +68,7 @@ impl<Peer: Ord + Copy> Rhythm<Peer> {
     /// Returns whom to ask now, those with the newest list first; each is asked until
     /// [`Rhythm::ended`].
     pub fn due(&mut self, now: Duration, ours: Digest) -> Vec<Peer> {
-        let asking = self.turns.values().filter(|turn| turn.asking.is_some()).count();
+        let asking = self.asking();
         let mut due: Vec<(Reverse<_>, Duration, Peer)> = self
             .turns
             .iter()
@@ -84,6 +84,10 @@ impl<Peer: Ord + Copy> Rhythm<Peer> {
             }
         }
         due.into_iter().map(|(_, _, peer)| peer).collect()
+    }
+
+    fn asking(&self) -> usize {
+        self.turns.values().filter(|turn| turn.asking.is_some()).count()
     }
 
     /// Takes how a question ended.
@@ -104,9 +108,13 @@ impl<Peer: Ord + Copy> Rhythm<Peer> {
         }
     }
 
-    /// Returns when [`Rhythm::due`] next has something to say, if nothing else is heard.
+    /// Returns when [`Rhythm::due`] next has something to say, if nothing else is heard. While all
+    /// places are taken that is nothing: the end of a question is what is waited for.
     #[must_use]
     pub fn next_wake(&self, ours: Digest) -> Option<Duration> {
+        if self.asking() >= AT_ONCE {
+            return None;
+        }
         let waiting = self.turns.values().filter(|turn| turn.asking.is_none());
         waiting.filter(|turn| turn.theirs != ours).map(|turn| turn.wake(ours)).min()
     }

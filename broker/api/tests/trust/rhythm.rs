@@ -89,6 +89,20 @@ fn peers_that_never_answer_do_not_keep_the_others_waiting() {
 }
 
 #[test]
+fn nobody_is_woken_for_a_ninth_peer_while_eight_are_asked() {
+    let mut rhythm = Rhythm::default();
+    let ours = digest(1, 1);
+    for peer in 0..9 {
+        rhythm.heard(peer, digest(2, 1));
+    }
+    let asked = rhythm.due(START, ours);
+    assert_eq!((asked.len(), rhythm.next_wake(ours)), (AT_ONCE, None));
+    rhythm.ended(asked[0], START, Ended::Answered);
+    assert!(rhythm.next_wake(ours).is_some_and(|at| at <= START));
+    assert_eq!(rhythm.due(START, ours), [8]);
+}
+
+#[test]
 fn failures_are_asked_again_ever_later_up_to_a_minute() {
     let mut rhythm = Rhythm::default();
     let ours = digest(1, 1);
