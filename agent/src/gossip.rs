@@ -4,7 +4,7 @@
 pub mod desk;
 pub mod wire;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +14,10 @@ use sealane_api::gossip::rhythm::{Ended, Rhythm};
 use sealane_api::gossip::standing::{self, ListStanding};
 use sealane_api::gossip::telling::Telling;
 use sealane_api::kinds::{AdvertisementSpec, ClusterSetSpec};
+use sealane_api::names::ClusterId;
 use sealane_probe::datagram::Digest;
+
+use self::desk::Peers;
 
 /// What is told is looked at again after this, for words that expired.
 const LOOK: Duration = Duration::from_secs(10);
@@ -50,7 +53,8 @@ pub enum Reception {
 pub struct Gossip {
     origin: Instant,
     telling: Arc<Telling>,
-    rhythm: Rhythm<IpAddr>,
+    rhythm: Rhythm<IpAddr, Option<ClusterId>>,
+    peers: Arc<Peers>,
     receptions: BTreeMap<IpAddr, Reception>,
     looked: Option<Instant>,
     is_stale: bool,
@@ -64,6 +68,7 @@ impl Default for Gossip {
             origin: Instant::now(),
             telling: Arc::default(),
             rhythm: Rhythm::default(),
+            peers: Arc::default(),
             receptions: BTreeMap::new(),
             looked: None,
             is_stale: true,
@@ -106,12 +111,15 @@ impl Gossip {
     }
 
     /// Takes what probes brought, and who is a peer at all.
-    pub fn hear(&mut self, heard: Vec<(IpAddr, Digest)>, peers: &BTreeSet<IpAddr>) {
+    pub fn hear(&mut self, heard: Vec<(IpAddr, Digest)>, peers: &Arc<Peers>) {
+        if !Arc::ptr_eq(&self.peers, peers) {
+            self.peers = Arc::clone(peers);
+            self.rhythm.follow(peers);
+            self.receptions.retain(|peer, _| peers.contains_key(peer));
+        }
         for (peer, digest) in heard {
             self.rhythm.heard(peer, from_probe(digest));
         }
-        self.rhythm.retain(peers);
-        self.receptions.retain(|peer, _| peers.contains(peer));
     }
 
     /// Returns whom to ask now.

@@ -6,6 +6,7 @@ mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sealane_plan::health::{EndpointAdvice, LaneHealth, LegHealth, PathState, Session};
@@ -25,7 +26,7 @@ use sealane_state::wireguard::PublicKey;
 use tokio::sync::mpsc;
 
 use crate::event::{Datagram, Event};
-use crate::gossip::desk::Desk;
+use crate::gossip::desk::{Desk, Peers};
 use crate::inquiry::{self, Listener};
 use crate::probe_io::{ProbeSockets, Sent, Way};
 use ways::{answered, candidate, families, own_ways, way};
@@ -45,7 +46,7 @@ pub struct Paths {
     lanes: BTreeMap<LaneId, Watched<LaneTarget>>,
     legs: BTreeMap<NodeName, Watched<LegTarget>>,
     responder: Responder,
-    known: BTreeSet<IpAddr>,
+    known: Arc<Peers>,
     sockets: ProbeSockets,
     listeners: BTreeMap<Way, Listener>,
     desk: Desk,
@@ -82,7 +83,7 @@ impl Paths {
             lanes: BTreeMap::new(),
             legs: BTreeMap::new(),
             responder: Responder::default(),
-            known: BTreeSet::new(),
+            known: Arc::default(),
             sockets: ProbeSockets::new(events.clone()),
             listeners: BTreeMap::new(),
             desk: Desk::default(),
@@ -98,9 +99,12 @@ impl Paths {
         self.follow_lanes(now, plan, seen);
         self.follow_legs(now, &plan.probes, seen);
         let own = own_ways(plan, seen);
-        self.known = answered(plan);
-        self.responder.set_sources(now, self.known.iter().copied());
-        self.desk.serve(&self.known);
+        let known = answered(plan);
+        if *self.known != known {
+            self.known = Arc::new(known);
+            self.desk.serve(Arc::clone(&self.known));
+        }
+        self.responder.set_sources(now, self.known.keys().copied());
         let targets = self.lanes.values().map(|lane| &lane.way);
         let targets = targets.chain(self.legs.values().map(|leg| &leg.way)).cloned();
         let ways: BTreeSet<Way> = targets.chain(own).collect();
@@ -253,7 +257,7 @@ impl Paths {
 
     /// Says whether `address` is one that this host answers: a peer or a node of ours.
     pub fn knows(&self, address: IpAddr) -> bool {
-        self.known.contains(&address)
+        self.known.contains_key(&address)
     }
 
     fn now(&self) -> Time {

@@ -33,7 +33,7 @@ const RATE: u64 = 10_000_000;
 /// A pull keeps its peer's place this long at least: ten a second, twice.
 const PLACE: Duration = Duration::from_millis(200);
 /// What a peer that asks at a bad time is told to wait. Unit: milliseconds.
-const WAIT_MILLIS: u16 = 50;
+const WAIT_MILLIS: u16 = 200;
 
 /// Asks the peer behind `to`, and tells the loop what it says and how that ended.
 pub async fn ask(way: Way, to: IpAddr, question: Vec<u8>, events: mpsc::Sender<Event>) {
@@ -45,8 +45,8 @@ pub async fn ask(way: Way, to: IpAddr, question: Vec<u8>, events: mpsc::Sender<E
             tracing::debug!(%to, %error, "peer told nothing");
             Ended::Failed
         }
-        // It told a lot; the rest is asked for at once.
-        Err(_) => Ended::Later(Duration::ZERO),
+        // Who tells a lot is asked for the rest when what it told is believed, who tells nothing later.
+        Err(_) => Ended::Failed,
     };
     heard.told.ended = Some(ended);
     // A closed channel means that the agent stops.

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use sealane_api::names::ClusterId;
 use sealane_plan::plan::Plan;
 use sealane_plan::remote::CandidateKind;
 use sealane_probe::candidates::{Candidate, Families, Source};
@@ -13,6 +14,7 @@ use sealane_state::owner;
 use sealane_state::rule::Family;
 
 use crate::facts;
+use crate::gossip::desk::Peers;
 use crate::probe_io::Way;
 
 /// Returns what is tried, and how near it is to this host.
@@ -57,9 +59,12 @@ pub(super) fn own_ways(plan: &Plan, seen: &Observation) -> Vec<Way> {
 
 /// Returns whose probes are answered: remote gateways', and those of nodes on our leg, which the
 /// nft table has checked by their outer address.
-pub(super) fn answered(plan: &Plan) -> BTreeSet<IpAddr> {
-    let lanes = plan.probes.lanes.values().map(|target| target.destination);
+pub(super) fn answered(plan: &Plan) -> Peers {
     let legs = plan.probes.legs.values().map(|target| target.destination);
     let nodes = plan.host.neighbours.iter().map(|neighbour| neighbour.address);
-    lanes.chain(legs).chain(nodes).collect()
+    // A lane's gateway came from a name that was parsed when it was believed.
+    let lanes = plan.probes.lanes.values().filter_map(|target| {
+        Some((target.destination, Some(ClusterId::parse(&target.gateway.member.0).ok()?)))
+    });
+    legs.chain(nodes).map(|address| (address, None)).chain(lanes).collect()
 }

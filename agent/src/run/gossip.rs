@@ -1,7 +1,6 @@
 //! Owns the loop's dealings with gossip: what this host tells is shown once it is kept, peers that know
 //! other things are asked, and what they tell is judged like what a broker shows.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -17,8 +16,8 @@ use crate::trust::told::Hearsay;
 impl Agent {
     /// Takes a turn: shows what is told now, and asks who is due.
     pub(super) fn gossip(&mut self) {
-        let peers: BTreeSet<IpAddr> = self.paths.peers();
-        self.gossip.hear(self.paths.take_heard(), &peers);
+        let heard = self.paths.take_heard();
+        self.gossip.hear(heard, self.paths.peers());
         self.refresh_telling();
         if self.session.is_none() {
             return;

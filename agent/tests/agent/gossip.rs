@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sealane_agent::event::Event;
-use sealane_agent::gossip::desk::Desk;
+use sealane_agent::gossip::desk::{Desk, Peers};
 use sealane_agent::gossip::{Gossip, Reception, Told, wire};
 use sealane_agent::inquiry::{self, Listener};
 use sealane_agent::probe_io::{PORT, Way};
@@ -41,6 +41,11 @@ fn settled(place: &tempfile::TempDir) -> Trust {
     }
     trust.keep(NOW, &facts());
     trust
+}
+
+/// These addresses, as peers of member c.
+fn peers<const SOME: usize>(addresses: [IpAddr; SOME]) -> Arc<Peers> {
+    Arc::new(addresses.into_iter().map(|address| (address, Some(member("c")))).collect())
 }
 
 fn member(name: &str) -> ClusterId {
@@ -125,7 +130,7 @@ fn a_liar_fills_sixteen_lines_and_is_asked_less_and_less() {
     let peer = IpAddr::from([192, 0, 2, 1]);
     let mut gossip = Gossip::default();
     let digest = Digest { link_index: 0, version: 9, hash: [1; 8], positions: [1; 8] };
-    gossip.hear(vec![(peer, digest)], &[peer].into());
+    gossip.hear(vec![(peer, digest)], &peers([peer]));
     assert_eq!(gossip.due(), [peer]);
     gossip.took(peer, reception, None);
     gossip.took(peer, Reception::Sound, Some(Ended::Answered));
@@ -174,7 +179,7 @@ fn lane(number: u8) -> Lane {
     let [here, there] = [1, 2].map(|last| IpAddr::from([127, 83, number, last]));
     let desk = Desk::default();
     desk.show(Arc::new(knowing()));
-    desk.serve(&[here].into());
+    desk.serve(peers([here]));
     let (events, _) = mpsc::channel(1);
     let listener = inquiry::listen(&way(there), events, desk.clone()).unwrap();
     Lane { here: way(here), there, desk, _listener: listener }
@@ -223,11 +228,11 @@ async fn a_stranger_is_told_nothing() {
 }
 
 #[tokio::test]
-async fn a_third_question_of_one_peer_waits_fifty_milliseconds() {
+async fn a_third_question_of_one_peer_waits_two_hundred_milliseconds() {
     let lane = lane(3);
     let places: Vec<_> = (0..2).map(|_| lane.desk.pull(lane.here.source).unwrap()).collect();
     let (_, ended) = pull(&lane.here, lane.there, Standing::default()).await;
-    assert_eq!(ended, Ended::Later(Duration::from_millis(50)));
+    assert_eq!(ended, Ended::Later(Duration::from_millis(200)));
     drop(places);
     let (_, ended) = pull(&lane.here, lane.there, Standing::default()).await;
     assert_eq!(ended, Ended::Answered);
@@ -252,7 +257,7 @@ async fn whoever_asks_nonsense_or_says_nothing_is_dropped_and_the_next_is_served
         let read = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut answer)).await;
         // Closed or reset; a peer with two questions under way may be told to wait.
         let _ = read.expect("it is dropped in time");
-        assert!(answer.is_empty() || answer == Frame::Later(50).encode(), "{answer:?}");
+        assert!(answer.is_empty() || answer == Frame::Later(200).encode(), "{answer:?}");
     }
     let until = Instant::now() + DEADLINE;
     while pull(&lane.here, lane.there, Standing::default()).await.1 != Ended::Answered {
