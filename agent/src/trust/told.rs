@@ -2,8 +2,8 @@
 //! under who told it, in measure.
 
 use sealane_api::kinds::{AdvertisementSpec, ClusterSetSpec};
-use sealane_api::names::ClusterId;
-use sealane_api::reason::{Rejected, Retry};
+use sealane_api::names::{ClusterId, GatewayId, GatewayName};
+use sealane_api::reason::{Reason, Rejected, Retry};
 use sealane_api::receiver::{Offer, Verdict};
 use sealane_api::remote::LocalFacts;
 use sealane_api::time::UnixTime;
@@ -48,10 +48,17 @@ impl Trust {
             }
         }
         for spec in hearsay.words {
-            let name = format!("{}.{}", spec.member, spec.gateway);
-            let offer = Offer { name: &name, spec };
-            let verdict = self.receiver.accept_told(now, facts, hearsay.teller, offer);
-            note_own(offer, &verdict, &mut round);
+            let (name, verdict) = match named(spec) {
+                Ok(id) => {
+                    let name = id.to_string();
+                    let offer = Offer { name: &name, spec };
+                    let verdict = self.receiver.accept_told(now, facts, hearsay.teller, offer);
+                    note_own(offer, &verdict, &mut round);
+                    (name, verdict)
+                }
+                // What has no name is remembered without the text that stands in its place.
+                Err(rejected) => (String::new(), Verdict::Rejected(rejected)),
+            };
             let took = self.hear((Kind::Advertisement, name), hearsay.teller, verdict, &mut round);
             reception = reception.max(took);
         }
@@ -126,11 +133,24 @@ impl Trust {
         round: &mut Round<'_>,
     ) {
         let known = self.told_by.entry(teller.clone()).or_default();
-        let key = (kind, format!("{name} (told by {teller})"));
+        let key = (kind, told_name(&name, teller));
         if known.len() < MOST_OF_ONE || known.contains(&key) {
             known.insert(key.clone());
             let member = name.split('.').next().unwrap_or_default().to_owned();
             self.refuse(key, member, rejected, round);
         }
     }
+}
+
+/// Returns the gateway that a word is said to be of.
+fn named(spec: &AdvertisementSpec) -> Result<GatewayId, Rejected> {
+    let bad = |_| Rejected::from(Reason::BadName);
+    let member = ClusterId::parse(&spec.member).map_err(bad)?;
+    Ok(GatewayId { member, gateway: GatewayName::parse(&spec.gateway).map_err(bad)? })
+}
+
+/// Under what a refusal is shown: who told it, and of what, if that has a name.
+fn told_name(name: &str, teller: &ClusterId) -> String {
+    let space = if name.is_empty() { "" } else { " " };
+    format!("{name}{space}(told by {teller})")
 }

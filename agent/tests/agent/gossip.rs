@@ -138,6 +138,19 @@ fn a_liar_fills_sixteen_lines_and_is_asked_less_and_less() {
 }
 
 #[test]
+fn words_without_a_name_are_one_line_without_their_text() {
+    let place = tempfile::tempdir().unwrap();
+    let mut trust = settled(&place);
+    let nameless = |number: u8| {
+        let member = format!("{}{number}", "x".repeat(20_000));
+        AdvertisementSpec { member, ..Gateway::b_g1().spec(NOW) }
+    };
+    let lies: Vec<_> = (0..20).map(nameless).collect();
+    assert_eq!(hear(&mut trust, None, &lies), (false, 1, Reception::Hostile));
+    assert_eq!(shown(&trust), [("(told by c)".to_owned(), Reason::BadName)]);
+}
+
+#[test]
 fn a_forged_list_is_refused_by_name() {
     let place = tempfile::tempdir().unwrap();
     let mut trust = settled(&place);
