@@ -18,6 +18,7 @@ use sealane_api::names::ClusterId;
 use sealane_probe::datagram::Digest;
 
 use self::desk::Peers;
+use crate::spacing::Spacing;
 
 /// What is told is looked at again after this, for words that expired.
 const LOOK: Duration = Duration::from_secs(10);
@@ -49,6 +50,9 @@ pub enum Reception {
     Hostile,
 }
 
+/// Least time between two announcements to all peers; probes say the same a little later.
+const BETWEEN_ANNOUNCEMENTS: Duration = Duration::from_secs(1);
+
 /// Telling and asking.
 pub struct Gossip {
     origin: Instant,
@@ -58,6 +62,9 @@ pub struct Gossip {
     receptions: BTreeMap<IpAddr, Reception>,
     looked: Option<Instant>,
     is_stale: bool,
+    /// Whether peers were not yet told that something else is told.
+    has_news: bool,
+    announcements: Spacing,
     /// The own word that is told, by its signature.
     said: Option<String>,
 }
@@ -72,6 +79,8 @@ impl Default for Gossip {
             receptions: BTreeMap::new(),
             looked: None,
             is_stale: true,
+            has_news: false,
+            announcements: Spacing::of(BETWEEN_ANNOUNCEMENTS),
             said: None,
         }
     }
@@ -107,7 +116,15 @@ impl Gossip {
         (self.looked, self.is_stale) = (Some(Instant::now()), false);
         let is_news = telling.digest() != self.telling.digest();
         self.telling = Arc::new(telling);
+        self.has_news |= is_news;
         is_news
+    }
+
+    /// Says whether all peers are to be told now that there is news, and notes it if so.
+    pub fn announces(&mut self) -> bool {
+        let announces = self.has_news && self.announcements.grants(Instant::now());
+        self.has_news &= !announces;
+        announces
     }
 
     /// Takes what probes brought, and who is a peer at all.
@@ -140,9 +157,11 @@ impl Gossip {
         self.rhythm.ended(peer, self.origin.elapsed(), ended);
     }
 
-    /// Returns when there is somebody to ask, if nothing else happens.
+    /// Returns when there is somebody to ask or news to announce, if nothing else happens.
     pub fn next_wake(&self) -> Option<Instant> {
-        self.rhythm.next_wake(self.telling.digest()).map(|at| self.origin + at)
+        let asking = self.rhythm.next_wake(self.telling.digest()).map(|at| self.origin + at);
+        let announcing = self.announcements.until().filter(|_| self.has_news);
+        asking.into_iter().chain(announcing).min()
     }
 
     /// Returns what probes say of this host.

@@ -41,9 +41,13 @@ impl Paths {
         Some(member.as_ref().unwrap_or(own).clone())
     }
 
-    /// Has every probe say `digest` from now on, and says it to all at once.
-    pub fn announce(&mut self, digest: Digest) {
+    /// Has every probe say `digest` from now on.
+    pub fn say(&mut self, digest: Digest) {
         self.digest = Some(digest);
+    }
+
+    /// Says to all at once what every probe says.
+    pub fn announce(&self) {
         let request = Datagram {
             kind: Kind::Request,
             size: HEADER_BYTES,
@@ -51,7 +55,7 @@ impl Paths {
             // Nobody waits for the answer, and no path takes it for one of its own.
             nonce: rand::random(),
             sent: self.now(),
-            digest: Some(digest),
+            digest: self.digest,
         };
         let lanes = self.lanes.values().map(|lane| (&lane.way, lane.target.destination));
         let legs = self.legs.values().map(|leg| (&leg.way, leg.target.destination));

@@ -1,7 +1,6 @@
 //! Owns what a plan and the host it is made for say of ways: from which address and out of which
 //! link probes leave, to whom, and whose are answered. Keeps nothing.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use sealane_api::names::ClusterId;

@@ -19,6 +19,9 @@ impl Agent {
         let heard = self.paths.take_heard();
         self.gossip.hear(heard, self.paths.peers());
         self.refresh_telling();
+        if self.gossip.announces() {
+            self.paths.announce();
+        }
         if self.session.is_none() {
             return;
         }
@@ -64,7 +67,7 @@ impl Agent {
         let is_news = self.gossip.tell(telling);
         self.paths.desk().show(Arc::clone(self.gossip.telling()));
         if is_news {
-            self.paths.announce(self.gossip.digest());
+            self.paths.say(self.gossip.digest());
         }
     }
 

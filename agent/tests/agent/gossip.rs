@@ -323,3 +323,13 @@ fn what_probes_say_is_what_is_told() {
     gossip.mark_stale();
     assert!(gossip.is_due());
 }
+
+#[test]
+fn news_is_announced_at_once_and_further_news_a_second_later() {
+    let mut gossip = Gossip::default();
+    assert!(gossip.tell(knowing()) && gossip.announces() && !gossip.announces());
+    assert_eq!(gossip.next_wake(), None);
+    assert!(gossip.tell(Telling::default()) && !gossip.announces());
+    let wake = gossip.next_wake().unwrap();
+    assert!(wake > Instant::now() && wake < Instant::now() + Duration::from_secs(1));
+}
