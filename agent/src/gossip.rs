@@ -127,9 +127,20 @@ impl Gossip {
         announces
     }
 
+    /// Says whether these are the peers that were taken last.
+    pub fn follows(&self, peers: &Arc<Peers>) -> bool {
+        Arc::ptr_eq(&self.peers, peers)
+    }
+
+    /// Returns who of these knows what this host knows.
+    pub fn agreeing(&self, heard: &[(IpAddr, Digest)]) -> Vec<IpAddr> {
+        let ours = self.digest();
+        heard.iter().filter(|(_, theirs)| *theirs == ours).map(|(peer, _)| *peer).collect()
+    }
+
     /// Takes what probes brought, and who is a peer at all.
     pub fn hear(&mut self, heard: Vec<(IpAddr, Digest)>, peers: &Arc<Peers>) {
-        if !Arc::ptr_eq(&self.peers, peers) {
+        if !self.follows(peers) {
             self.peers = Arc::clone(peers);
             self.rhythm.follow(peers);
             self.receptions.retain(|peer, _| peers.contains_key(peer));

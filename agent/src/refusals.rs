@@ -25,7 +25,8 @@ pub type Key = (Kind, String);
 /// An object that was refused and is still offered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// Member that the object claims to come from; hostile text, for display only.
+    /// Member that the object claims to come from; hostile text, for display only. Empty for what a
+    /// peer told.
     pub member: String,
     /// Why it was refused.
     pub rejected: Rejected,

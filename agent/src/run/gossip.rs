@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use sealane_api::gossip::frame::Frame;
 use sealane_api::gossip::telling::Telling;
+use sealane_probe::datagram::Digest;
 
 use crate::departure::Departure;
 use crate::facts;
@@ -17,6 +18,7 @@ impl Agent {
     /// Takes a turn: shows what is told now, and asks who is due.
     pub(super) fn gossip(&mut self) {
         let heard = self.paths.take_heard();
+        self.outdate_told(&heard);
         self.gossip.hear(heard, self.paths.peers());
         self.refresh_telling();
         if self.gossip.announces() {
@@ -27,6 +29,22 @@ impl Agent {
         }
         for peer in self.gossip.due() {
             self.ask_peer(peer);
+        }
+    }
+
+    /// Forgets what was refused of peers that know nothing else any more, or are none.
+    fn outdate_told(&mut self, heard: &[(IpAddr, Digest)]) {
+        let Some(session) = &mut self.session else { return };
+        let own = &session.own.member;
+        for peer in self.gossip.agreeing(heard) {
+            if let Some(teller) = self.paths.member_behind(peer, own) {
+                session.trust.forget_told(&teller);
+            }
+        }
+        let peers = self.paths.peers();
+        if !self.gossip.follows(peers) {
+            let tellers = peers.values().map(|member| member.as_ref().unwrap_or(own).clone());
+            session.trust.retain_tellers(&tellers.collect());
         }
     }
 

@@ -1,6 +1,8 @@
 //! Owns what peers told: offered to the receiver at their expense, and what is refused of it remembered
 //! under who told it, in measure.
 
+use std::collections::BTreeSet;
+
 use sealane_api::kinds::{AdvertisementSpec, ClusterSetSpec};
 use sealane_api::names::{ClusterId, GatewayId, GatewayName};
 use sealane_api::reason::{Reason, Rejected, Retry};
@@ -98,10 +100,27 @@ impl Trust {
         Ok(self.settle(round))
     }
 
-    /// Forgets what was refused of a teller: it is asked anew.
+    /// Forgets what was refused of a teller: it is asked anew, or it knows nothing else any more.
     pub fn forget_told(&mut self, teller: &ClusterId) {
-        for key in self.told_by.remove(teller).into_iter().flatten() {
-            self.refusals.remove(&key);
+        for (kind, name) in self.told_by.remove(teller).into_iter().flatten() {
+            self.refusals.remove(&(kind, told_name(&name, teller)));
+        }
+    }
+
+    /// Forgets what was refused of tellers that are no peers any more.
+    pub fn retain_tellers(&mut self, tellers: &BTreeSet<ClusterId>) {
+        let gone = self.told_by.keys().filter(|teller| !tellers.contains(teller));
+        for teller in gone.cloned().collect::<Vec<_>>() {
+            self.forget_told(&teller);
+        }
+    }
+
+    /// Forgets what peers told of an object that was refused: something newer of it is believed.
+    pub(super) fn outdate_told(&mut self, key: &Key) {
+        for (teller, refused) in &mut self.told_by {
+            if refused.remove(key) {
+                self.refusals.remove(&(key.0, told_name(&key.1, teller)));
+            }
         }
     }
 
@@ -121,23 +140,26 @@ impl Trust {
             (Kind::Advertisement, Retry::AfterChange) => Reception::Sound,
             (Kind::ClusterSet, _) | (_, Retry::Never) => Reception::Hostile,
         };
-        self.refuse_told(key, teller, rejected, round);
+        // A peer that is behind is asked again when it is not; there is nothing to look into.
+        if !is_behind(rejected.reason) {
+            self.refuse_told(key, teller, rejected, round);
+        }
         reception
     }
 
     fn refuse_told(
         &mut self,
-        (kind, name): Key,
+        key: Key,
         teller: &ClusterId,
         rejected: Rejected,
         round: &mut Round<'_>,
     ) {
         let known = self.told_by.entry(teller.clone()).or_default();
-        let key = (kind, told_name(&name, teller));
         if known.len() < MOST_OF_ONE || known.contains(&key) {
-            known.insert(key.clone());
-            let member = name.split('.').next().unwrap_or_default().to_owned();
-            self.refuse(key, member, rejected, round);
+            let shown = (key.0, told_name(&key.1, teller));
+            known.insert(key);
+            // Whoever it names did not say it: nothing follows from it for that member.
+            self.refuse(shown, String::new(), rejected, round);
         }
     }
 }
@@ -147,6 +169,11 @@ fn named(spec: &AdvertisementSpec) -> Result<GatewayId, Rejected> {
     let bad = |_| Rejected::from(Reason::BadName);
     let member = ClusterId::parse(&spec.member).map_err(bad)?;
     Ok(GatewayId { member, gateway: GatewayName::parse(&spec.gateway).map_err(bad)? })
+}
+
+/// Says whether a refusal only means that more is known here.
+fn is_behind(reason: Reason) -> bool {
+    matches!(reason, Reason::SequenceRolledBack | Reason::ClusterSetRolledBack)
 }
 
 /// Under what a refusal is shown: who told it, and of what, if that has a name.

@@ -113,6 +113,46 @@ fn a_lie_is_shown_under_who_told_it_and_disturbs_nobody() {
 }
 
 #[test]
+fn what_is_moot_is_not_shown_any_more() {
+    let place = tempfile::tempdir().unwrap();
+    let mut trust = settled(&place);
+    // Peers that tell of the past are behind, and nobody has to look into that.
+    let [new, old] = [9, 8].map(|sequence| Gateway::b_g1().sequence(sequence).spec(NOW));
+    assert_eq!(hear(&mut trust, None, &[new, old]), (true, 0, Reception::Sound));
+    assert_eq!(shown(&trust), []);
+    // A lie about b is over when b is heard, and any lie when its teller is no peer any more.
+    let lies = || {
+        let b = Gateway { identity: 0xc0, ..Gateway::b_g1().sequence(20) }.spec(NOW);
+        [b, Gateway { identity: 0xb0, ..Gateway::c_g1().sequence(20) }.spec(NOW)]
+    };
+    hear(&mut trust, None, &lies());
+    assert_eq!(shown(&trust).len(), 2);
+    let said = Gateway::b_g1().sequence(10).seen(NOW);
+    trust.written(Kind::Advertisement, said, NOW, &facts());
+    let names = |trust: &Trust| shown(trust).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+    assert_eq!(names(&trust), ["c.g1 (told by c)"]);
+    trust.retain_tellers(&[member("b"), member("c")].into());
+    assert_eq!(names(&trust), ["c.g1 (told by c)"]);
+    trust.retain_tellers(&[member("b")].into());
+    assert_eq!(names(&trust), Vec::<String>::new());
+}
+
+#[test]
+fn what_a_peer_tells_of_a_member_says_nothing_of_that_member() {
+    let place = tempfile::tempdir().unwrap();
+    let mut trust = settled(&place);
+    let forged = Gateway { identity: 0xc0, ..Gateway::b_g1().sequence(9) }.spec(NOW);
+    hear(&mut trust, None, &[forged]);
+    assert!(trust.refusals().values().all(|refusal| refusal.member.is_empty()));
+    let peer = IpAddr::from([192, 0, 2, 1]);
+    let mut gossip = Gossip::default();
+    gossip.tell(knowing());
+    let other = Digest { version: 9, ..gossip.digest() };
+    let heard = [(peer, gossip.digest()), (IpAddr::from([192, 0, 2, 2]), other)];
+    assert_eq!(gossip.agreeing(&heard), [peer]);
+}
+
+#[test]
 fn a_liar_fills_sixteen_lines_and_is_asked_less_and_less() {
     let place = tempfile::tempdir().unwrap();
     let mut trust = settled(&place);
