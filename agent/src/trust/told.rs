@@ -136,6 +136,7 @@ impl Trust {
             return Reception::Sound;
         };
         let reception = match (key.0, rejected.reason.retry()) {
+            _ if is_honest(rejected.reason) => Reception::Sound,
             (_, Retry::Soon) => Reception::TooMuch,
             (Kind::Advertisement, Retry::AfterChange) => Reception::Sound,
             (Kind::ClusterSet, _) | (_, Retry::Never) => Reception::Hostile,
@@ -174,6 +175,11 @@ fn named(spec: &AdvertisementSpec) -> Result<GatewayId, Rejected> {
 /// Says whether a refusal only means that more is known here.
 fn is_behind(reason: Reason) -> bool {
     matches!(reason, Reason::SequenceRolledBack | Reason::ClusterSetRolledBack)
+}
+
+/// Says whether an honest peer may tell such a list: it is behind, or on the other side of a fork.
+fn is_honest(reason: Reason) -> bool {
+    is_behind(reason) || matches!(reason, Reason::ClusterSetFork | Reason::LinkFork)
 }
 
 /// Under what a refusal is shown: who told it, and of what, if that has a name.

@@ -202,6 +202,21 @@ fn a_forged_list_is_refused_by_name() {
     assert_eq!(lanes(&trust), ["b.g1", "c.g1"]);
 }
 
+#[test]
+fn a_peer_that_is_behind_or_across_a_fork_is_no_liar() {
+    let place = tempfile::tempdir().unwrap();
+    let mut trust = settled(&place);
+    let next = next_list(NOW, |_| {});
+    assert_eq!(hear(&mut trust, Some(&next), &[]), (true, 0, Reception::Sound));
+    let old = signed(&list(NOW));
+    assert_eq!(hear(&mut trust, Some(&old), &[]), (false, 0, Reception::Sound));
+    assert_eq!(shown(&trust), []);
+    let fork = next_list(NOW, |list| drop(list.members.remove(&member("b"))));
+    assert_eq!(hear(&mut trust, Some(&fork), &[]), (false, 1, Reception::Sound));
+    let expected = [("sealane (told by c)".to_owned(), Reason::ClusterSetFork)];
+    assert_eq!(shown(&trust), expected);
+}
+
 /// Knows the list and what b and c say.
 fn knowing() -> Telling {
     let mut receiver = Receiver::new(clusterset_id(), ListPosition::default());

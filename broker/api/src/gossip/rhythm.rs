@@ -46,8 +46,8 @@ impl<Peer, Member> Default for Rhythm<Peer, Member> {
 #[derive(Clone, Debug)]
 struct Turn {
     theirs: Digest,
-    /// The digests, theirs and ours, of the last question that was answered, and when.
-    settled: Option<(Digest, Digest, Duration)>,
+    /// The digests, theirs and ours, of the last question, and until when they are not asked about.
+    rests: Option<(Digest, Digest, Duration)>,
     asking: Option<(Digest, Digest)>,
     /// When it was asked last.
     asked: Option<Duration>,
@@ -70,7 +70,7 @@ impl<Peer: Ord + Copy, Member: Ord + Clone> Rhythm<Peer, Member> {
         }
         self.turns.entry(peer).and_modify(|turn| turn.theirs = theirs).or_insert(Turn {
             theirs,
-            settled: None,
+            rests: None,
             asking: None,
             asked: None,
             not_before: Duration::ZERO,
@@ -117,21 +117,25 @@ impl<Peer: Ord + Copy, Member: Ord + Clone> Rhythm<Peer, Member> {
     pub fn ended(&mut self, peer: Peer, now: Duration, ended: Ended) {
         let Some(turn) = self.turns.get_mut(&peer) else { return };
         let Some((theirs, ours)) = turn.asking.take() else { return };
-        match ended {
+        let wait = match ended {
             Ended::Answered => {
-                turn.settled = Some((theirs, ours, now));
                 (turn.failures, turn.has_waited) = (0, false);
+                AGAIN
             }
             Ended::Later(wait) if !turn.has_waited => {
                 turn.has_waited = true;
-                turn.not_before = now + wait.clamp(BETWEEN, AGAIN);
+                let wait = wait.clamp(BETWEEN, AGAIN);
+                turn.not_before = turn.not_before.max(now + BETWEEN);
+                wait
             }
             Ended::Later(_) | Ended::Failed => {
                 let wait = AFTER_FAILURE.saturating_mul(1 << turn.failures.min(6)).min(AGAIN);
                 turn.failures = turn.failures.saturating_add(1);
-                turn.not_before = now + wait;
+                turn.not_before = now + AFTER_FAILURE;
+                wait
             }
-        }
+        };
+        turn.rests = Some((theirs, ours, now + wait));
     }
 
     /// Returns when [`Rhythm::due`] next has something to say, if nothing else is heard. Whoever finds
@@ -175,11 +179,11 @@ impl Turn {
         self.asking.is_none() && self.theirs != ours && now >= self.wake(ours)
     }
 
-    /// When this peer is worth asking while both stand where they do.
+    /// When this peer is worth asking while both stand where they do: what changed ends a rest.
     fn wake(&self, ours: Digest) -> Duration {
-        match self.settled {
-            Some((theirs, asked_with, at)) if (theirs, asked_with) == (self.theirs, ours) => {
-                self.not_before.max(at + AGAIN)
+        match self.rests {
+            Some((theirs, asked_with, until)) if (theirs, asked_with) == (self.theirs, ours) => {
+                self.not_before.max(until)
             }
             _ => self.not_before,
         }

@@ -153,6 +153,27 @@ fn a_busy_peer_is_asked_when_it_said_and_one_that_stays_busy_ever_later() {
 }
 
 #[test]
+fn news_ends_the_wait_after_failures_but_for_a_second() {
+    let mut rhythm = strangers(0..8);
+    let ours = digest(1, 1);
+    rhythm.heard(7, digest(2, 1));
+    let mut now = START;
+    for _ in 0..6 {
+        assert_eq!(rhythm.due(now, ours), [7]);
+        rhythm.ended(7, now, Ended::Failed);
+        now = rhythm.next_wake(ours).unwrap();
+    }
+    assert_eq!(rhythm.due(now, ours), [7]);
+    rhythm.ended(7, now, Ended::Failed);
+    let second = now + Duration::from_secs(1);
+    assert!(rhythm.next_wake(ours).unwrap() > second + Duration::from_secs(30));
+    assert_eq!(rhythm.next_wake(digest(1, 2)), Some(second), "ours changed");
+    rhythm.heard(7, digest(3, 1));
+    assert_eq!(rhythm.next_wake(ours), Some(second), "theirs changed");
+    assert_eq!(rhythm.due(second, ours), [7]);
+}
+
+#[test]
 fn sixteen_gateways_of_one_member_take_two_places_and_do_not_go_first_twice() {
     let mut rhythm = Rhythm::default();
     let ours = digest(1, 1);
