@@ -190,6 +190,15 @@ fn evidence_that_root_signed_two_lists_is_told() {
 }
 
 #[test]
+fn the_digest_is_that_of_the_standing_and_hashed_when_it_is_made() {
+    let a = gateway("a");
+    for told in [Telling::default(), telling(&a)] {
+        assert_eq!(told.digest(), told.standing().digest());
+    }
+    assert_ne!(telling(&a).digest(), Telling::default().digest());
+}
+
+#[test]
 fn what_expired_is_not_told() {
     let mut a = gateway("a");
     a.now = a.now.plus_seconds(31 * 86_400);
