@@ -41,7 +41,8 @@ impl Trust {
         let mut reception = Reception::default();
         if let Some(spec) = hearsay.list {
             let is_first = self.receiver.clusterset().is_none();
-            let verdict = self.receiver.accept_clusterset(now, facts, spec);
+            let teller = hearsay.teller;
+            let verdict = self.receiver.accept_told_clusterset(now, facts, teller, spec);
             let name = CLUSTER_SET_NAME.to_owned();
             let took = self.hear((Kind::ClusterSet, name), hearsay.teller, verdict, &mut round);
             reception = reception.max(took);

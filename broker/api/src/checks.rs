@@ -16,6 +16,10 @@ const PER_SECOND: u32 = 2_000;
 const PER_SECOND_OF_TELLER: u32 = 500;
 const PER_SECOND_OF_TELLERS: u32 = 1_000;
 
+/// A list is up to 17 signatures and a megabyte to parse, and nobody has a newer one each second.
+const LISTS_PER_SECOND_OF_TELLER: u32 = 2;
+const LISTS_PER_SECOND_OF_TELLERS: u32 = 8;
+
 /// Remembered checks and the budget of the current second.
 #[derive(Debug, Default)]
 pub struct Checks {
@@ -24,6 +28,7 @@ pub struct Checks {
     second: UnixTime,
     offered: Spent,
     told: Spent,
+    lists: Spent,
 }
 
 /// What one kind of payers spent in the current second.
@@ -85,12 +90,25 @@ impl Checks {
         Ok(verifies)
     }
 
-    fn spend(&mut self, budget: Budget<'_>) -> Result<(), Rejected> {
-        let (Budget::Of(_, now) | Budget::ToldBy(_, now)) = budget else { return Ok(()) };
+    /// Takes the judging of one list from the budget of who told it.
+    ///
+    /// # Errors
+    /// `RateLimited` when that is spent.
+    pub fn spend_list(&mut self, teller: &ClusterId, now: UnixTime) -> Result<(), Rejected> {
+        self.begin(now);
+        self.lists.spend(teller, LISTS_PER_SECOND_OF_TELLER, LISTS_PER_SECOND_OF_TELLERS)
+    }
+
+    fn begin(&mut self, now: UnixTime) {
         if now != self.second {
             self.second = now;
-            (self.offered, self.told) = (Spent::default(), Spent::default());
+            (self.offered, self.told, self.lists) = Default::default();
         }
+    }
+
+    fn spend(&mut self, budget: Budget<'_>) -> Result<(), Rejected> {
+        let (Budget::Of(_, now) | Budget::ToldBy(_, now)) = budget else { return Ok(()) };
+        self.begin(now);
         match budget {
             Budget::Of(member, _) => self.offered.spend(member, PER_SECOND_OF_MEMBER, PER_SECOND),
             Budget::ToldBy(teller, _) => {
