@@ -79,9 +79,17 @@ impl Agent {
 
     /// Has the disk hold what this turn of the loop brought, before anything is done about it.
     pub(super) fn keep_belief(&mut self) {
+        let is_due = self.session.as_ref().is_some_and(|session| session.trust.is_due());
+        if is_due && self.seen.is_some() && self.writes.grants(Instant::now()) {
+            self.write_belief();
+        }
+    }
+
+    /// Has the disk hold it at once.
+    pub(super) fn write_belief(&mut self) {
         let now = self.now();
         let (Some(session), Some(seen)) = (&mut self.session, &self.seen) else { return };
-        if !session.trust.is_due() || !self.writes.grants(Instant::now()) {
+        if !session.trust.is_due() {
             return;
         }
         let facts = facts::local(session, &self.config, seen);
