@@ -16,6 +16,7 @@ use sealane_api::gossip::telling::Telling;
 use sealane_api::kinds::{AdvertisementSpec, ClusterSetSpec};
 use sealane_api::names::ClusterId;
 use sealane_probe::datagram::Digest;
+use tokio::task::AbortHandle;
 
 use self::desk::Peers;
 use crate::spacing::Spacing;
@@ -48,6 +49,8 @@ pub enum Reception {
     TooMuch,
     /// Some of it nobody will ever believe.
     Hostile,
+    /// Some of it bears a signature that nobody made: nothing more is read of that answer.
+    Forged,
 }
 
 /// Least time between two announcements to all peers; probes say the same a little later.
@@ -60,6 +63,7 @@ pub struct Gossip {
     rhythm: Rhythm<IpAddr, Option<ClusterId>>,
     peers: Arc<Peers>,
     receptions: BTreeMap<IpAddr, Reception>,
+    readers: BTreeMap<IpAddr, AbortHandle>,
     looked: Option<Instant>,
     is_stale: bool,
     /// Whether peers were not yet told that something else is told.
@@ -77,6 +81,7 @@ impl Default for Gossip {
             rhythm: Rhythm::default(),
             peers: Arc::default(),
             receptions: BTreeMap::new(),
+            readers: BTreeMap::new(),
             looked: None,
             is_stale: true,
             has_news: false,
@@ -144,6 +149,7 @@ impl Gossip {
             self.peers = Arc::clone(peers);
             self.rhythm.follow(peers);
             self.receptions.retain(|peer, _| peers.contains_key(peer));
+            self.readers.retain(|peer, _| peers.contains_key(peer));
         }
         for (peer, digest) in heard {
             self.rhythm.heard(peer, from_probe(digest));
@@ -155,13 +161,22 @@ impl Gossip {
         self.rhythm.due(self.origin.elapsed(), self.telling.digest())
     }
 
+    /// Takes who reads what a peer tells, until it ended.
+    pub fn reads(&mut self, peer: IpAddr, reader: AbortHandle) {
+        self.readers.insert(peer, reader);
+    }
+
     /// Notes how a part of what a peer told was taken, and that asking it ended, if it did.
     pub fn took(&mut self, peer: IpAddr, reception: Reception, ended: Option<Ended>) {
         let worst = self.receptions.entry(peer).or_default();
         *worst = reception.max(*worst);
+        let ended = if *worst == Reception::Forged { Some(Ended::Failed) } else { ended };
         let Some(ended) = ended else { return };
+        if let Some(reader) = self.readers.remove(&peer) {
+            reader.abort();
+        }
         let ended = match (self.receptions.remove(&peer).unwrap_or_default(), ended) {
-            (Reception::Hostile, _) => Ended::Failed,
+            (Reception::Hostile | Reception::Forged, _) => Ended::Failed,
             (Reception::TooMuch, Ended::Answered) => Ended::Later(SOON),
             (_, ended) => ended,
         };

@@ -99,6 +99,7 @@ impl Agent {
         };
         session.trust.forget_told(&teller);
         let question = Frame::Ask(self.gossip.telling().standing().clone()).encode();
-        tokio::spawn(wire::ask(way, peer, question, self.events.clone()));
+        let reader = tokio::spawn(wire::ask(way, peer, question, self.events.clone()));
+        self.gossip.reads(peer, reader.abort_handle());
     }
 }

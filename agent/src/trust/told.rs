@@ -64,6 +64,10 @@ impl Trust {
             };
             let took = self.hear((Kind::Advertisement, name), hearsay.teller, verdict, &mut round);
             reception = reception.max(took);
+            // A signature that nobody made was paid for; the rest of such an answer is not.
+            if reception == Reception::Forged {
+                break;
+            }
         }
         (self.settle(round), reception)
     }
@@ -138,6 +142,7 @@ impl Trust {
         };
         let reception = match (key.0, rejected.reason.retry()) {
             _ if is_honest(rejected.reason) => Reception::Sound,
+            _ if is_forged(rejected.reason) => Reception::Forged,
             (_, Retry::Soon) => Reception::TooMuch,
             (Kind::Advertisement, Retry::AfterChange) => Reception::Sound,
             (Kind::ClusterSet, _) | (_, Retry::Never) => Reception::Hostile,
@@ -176,6 +181,12 @@ fn named(spec: &AdvertisementSpec) -> Result<GatewayId, Rejected> {
 /// Says whether a refusal only means that more is known here.
 fn is_behind(reason: Reason) -> bool {
     matches!(reason, Reason::SequenceRolledBack | Reason::ClusterSetRolledBack)
+}
+
+/// Says whether nobody who judged such an object would have told it on. A certificate or enrolment
+/// that another list supports is not among them.
+fn is_forged(reason: Reason) -> bool {
+    matches!(reason, Reason::BadSignature | Reason::TunnelProofBad)
 }
 
 /// Says whether an honest peer may tell such a list: it is behind, or on the other side of a fork.

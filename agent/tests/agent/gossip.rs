@@ -202,6 +202,28 @@ fn a_forged_list_is_refused_by_name() {
     assert_eq!(lanes(&trust), ["b.g1", "c.g1"]);
 }
 
+#[tokio::test]
+async fn a_forged_signature_ends_the_reading_of_that_answer() {
+    let place = tempfile::tempdir().unwrap();
+    let mut trust = settled(&place);
+    let mut forged = Gateway::b_g1().sequence(9).spec(NOW);
+    forged.signed.signature = Gateway::b_g1().sequence(8).spec(NOW).signed.signature;
+    let words = [forged, Gateway::b_g1().sequence(10).spec(NOW)];
+    assert_eq!(hear(&mut trust, None, &words), (false, 1, Reception::Forged));
+    assert_eq!(shown(&trust), [("b.g1 (told by c)".to_owned(), Reason::BadSignature)]);
+
+    let peer = IpAddr::from([192, 0, 2, 1]);
+    let mut gossip = Gossip::default();
+    let digest = Digest { link_index: 0, version: 9, hash: [1; 8], positions: [1; 8] };
+    gossip.hear(vec![(peer, digest)], &peers([peer]));
+    assert_eq!(gossip.due(), [peer]);
+    let reader = tokio::spawn(std::future::pending::<()>());
+    gossip.reads(peer, reader.abort_handle());
+    gossip.took(peer, Reception::Forged, None);
+    assert!(reader.await.is_err_and(|error| error.is_cancelled()));
+    assert!(gossip.next_wake().unwrap() > Instant::now() + Duration::from_millis(800));
+}
+
 #[test]
 fn a_peer_that_is_behind_or_across_a_fork_is_no_liar() {
     let place = tempfile::tempdir().unwrap();
