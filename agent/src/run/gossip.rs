@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use sealane_api::gossip::frame::Frame;
+use sealane_api::gossip::rhythm::Ended;
 use sealane_api::gossip::telling::Telling;
 use sealane_probe::datagram::Digest;
 
 use crate::departure::Departure;
 use crate::facts;
-use crate::gossip::{Told, wire};
+use crate::gossip::{Reception, Told, wire};
 use crate::run::Agent;
 use crate::trust::told::Hearsay;
 
@@ -53,7 +54,10 @@ impl Agent {
         let now = self.now();
         let (Some(session), Some(seen)) = (&mut self.session, &self.seen) else { return };
         let own = session.own.member.clone();
-        let Some(teller) = self.paths.member_behind(told.from, &own) else { return };
+        let Some(teller) = self.paths.member_behind(told.from, &own) else {
+            // It is no peer any more; should it come back, it is not taken for one that is asked.
+            return self.gossip.took(told.from, Reception::Sound, told.ended);
+        };
         let facts = facts::local(session, &self.config, seen);
         let hearsay = Hearsay { teller: &teller, list: told.list.as_deref(), words: &told.words };
         let (outcome, reception) = session.trust.told(&hearsay, now, &facts);
@@ -94,8 +98,7 @@ impl Agent {
         let way = self.paths.way_to(peer);
         let teller = self.paths.member_behind(peer, &session.own.member);
         let (Some(way), Some(teller)) = (way, teller) else {
-            let ended = sealane_api::gossip::rhythm::Ended::Failed;
-            return self.gossip.took(peer, crate::gossip::Reception::Sound, Some(ended));
+            return self.gossip.took(peer, Reception::Sound, Some(Ended::Failed));
         };
         session.trust.forget_told(&teller);
         let question = Frame::Ask(self.gossip.telling().standing().clone()).encode();

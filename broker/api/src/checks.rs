@@ -46,7 +46,7 @@ const OFFERED: Most = Most { of_one: PER_SECOND_OF_MEMBER, of_all: PER_SECOND, o
 const TOLD: Most =
     Most { of_one: PER_SECOND_OF_TELLER, of_all: PER_SECOND_OF_TELLERS, own: OWN_OF_TELLER };
 const LISTS: Most =
-    Most { of_one: LISTS_PER_SECOND_OF_TELLER, of_all: LISTS_PER_SECOND_OF_TELLERS, own: 0 };
+    Most { of_one: LISTS_PER_SECOND_OF_TELLER, of_all: LISTS_PER_SECOND_OF_TELLERS, own: 1 };
 
 /// What one kind of payers spent in the current second.
 #[derive(Debug, Default)]

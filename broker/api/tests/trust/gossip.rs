@@ -216,6 +216,12 @@ fn a_list_that_is_held_costs_nothing_and_others_cost_who_tells_them() {
     assert_eq!(answers, [bad, bad, Some(Reason::RateLimited), Some(Reason::RateLimited)]);
     assert_eq!(told("b", &held), None);
     assert_eq!(told("c", &forged), bad);
+    // Whatever all others spend, the first list of each counts.
+    for member in (0..20).map(|number| format!("m{number}")) {
+        (0..4).for_each(|_| drop(told(&member, &forged)));
+    }
+    let answers: Vec<_> = (0..2).map(|_| told("d", &forged)).collect();
+    assert_eq!(answers, [bad, Some(Reason::RateLimited)]);
 }
 
 #[test]
