@@ -60,7 +60,7 @@ pub struct Terrain {
 }
 
 /// A question that only a look at the host answers.
-pub type Errand = oneshot::Sender<Result<Terrain, String>>;
+pub type Errand = oneshot::Sender<Result<Arc<Terrain>, String>>;
 
 /// What the hand is connected to.
 pub struct Strings {
@@ -81,7 +81,7 @@ pub struct Strings {
 pub fn take_charge(host: Host, strings: Strings) -> std::io::Result<()> {
     let runtime = Handle::current();
     std::thread::Builder::new().name("hand".to_owned()).spawn(move || {
-        let mut hand = Hand { host, strings };
+        let mut hand = Hand { host, strings, survey: None };
         runtime.block_on(hand.keep());
     })?;
     Ok(())
@@ -90,6 +90,25 @@ pub fn take_charge(host: Host, strings: Strings) -> std::io::Result<()> {
 struct Hand {
     host: Host,
     strings: Strings,
+    survey: Option<Survey>,
+}
+
+/// The last look at rules, routes and tables that somebody asked for.
+struct Survey {
+    terrain: Result<Arc<Terrain>, String>,
+    until: Instant,
+}
+
+impl Survey {
+    /// One that took so long and ends now; it serves whoever asks soon after, so that questions, which
+    /// other members may ask, take no more than a share of this thread.
+    fn ended(terrain: Result<Terrain, String>, now: Instant, took: Duration) -> Self {
+        Self { terrain: terrain.map(Arc::new), until: now + Pace::rest(took) }
+    }
+
+    fn serves(&self, now: Instant) -> bool {
+        now < self.until
+    }
 }
 
 /// Nobody listens any more.
@@ -181,6 +200,19 @@ impl Hand {
         Ok(pass)
     }
 
+    /// Looks at what packets meet, or recalls a look of a moment ago.
+    fn survey(&mut self) -> Result<Arc<Terrain>, String> {
+        let began = Instant::now();
+        if let Some(survey) = self.survey.as_ref().filter(|survey| survey.serves(began)) {
+            return survey.terrain.clone();
+        }
+        let routing = self.host.routing().map_err(|refusal| refusal.to_string());
+        let ruleset = self.host.ruleset().ok();
+        let terrain = routing.map(|routing| Terrain { routing, ruleset });
+        let survey = Survey::ended(terrain, Instant::now(), began.elapsed());
+        self.survey.insert(survey).terrain.clone()
+    }
+
     /// Waits for a reason to look: a new wish, a change on the host once `rested`, or the time given.
     async fn until_called(
         &mut self,
@@ -195,14 +227,13 @@ impl Hand {
                 // An agent that ends lets go of the wish first: no timer is asked after its end.
                 biased;
                 changed = self.strings.wish.changed() => return changed.map_err(|_| Unheard),
+                // Before any question: whoever asks without end does not stop the repair.
+                () = tokio::time::sleep_until(due) => return Ok(()),
                 errand = self.strings.errands.recv() => {
                     let errand = errand.ok_or(Unheard)?;
-                    let answer = self.host.routing().map_err(|refusal| refusal.to_string());
-                    let ruleset = self.host.ruleset().ok();
                     // Who asked may have stopped waiting.
-                    let _ = errand.send(answer.map(|routing| Terrain { routing, ruleset }));
+                    let _ = errand.send(self.survey());
                 }
-                () = tokio::time::sleep_until(due) => return Ok(()),
                 call = calls.recv(), if monitored => match call {
                     Some(_) => due = due.min(rested.max(Instant::now() + BURST)),
                     None => monitored = false,
@@ -234,6 +265,14 @@ mod tests {
         let second = Duration::from_secs(1);
         let longest = (0..100).map(|_| pace.wait(true, second)).max();
         assert_eq!(longest, Some(second));
+    }
+
+    #[test]
+    fn questions_cost_no_more_than_a_quarter_of_a_core_however_many_come() {
+        let now = Instant::now();
+        let survey = Survey::ended(Err("any".to_owned()), now, Duration::from_millis(250));
+        assert!(survey.serves(now + Duration::from_millis(749)));
+        assert!(!survey.serves(now + Duration::from_millis(750)), "it is not believed for ever");
     }
 
     #[test]
