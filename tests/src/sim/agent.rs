@@ -14,8 +14,8 @@ use sealane_agent::trust::told::Hearsay;
 use sealane_agent::trust::{Outcome, Trust};
 use sealane_api::gossip::telling::Telling;
 use sealane_api::keys::PairKey;
-use sealane_api::names::ClusterId;
 use sealane_api::kinds::AdvertisementSpec;
+use sealane_api::names::ClusterId;
 use sealane_api::probe_address;
 use sealane_api::psk::{self, LaneEnd};
 use sealane_api::remote::{LocalFacts, RemoteGateway};
@@ -298,7 +298,11 @@ impl Agent {
 
     fn note(&mut self, outcome: Outcome, did: &mut Did) {
         for (kind, rejected) in outcome.refused {
-            did.lines.push(format!("refuses {kind:?}: {} ({})", rejected.reason.as_str(), rejected.detail));
+            did.lines.push(format!(
+                "refuses {kind:?}: {} ({})",
+                rejected.reason.as_str(),
+                rejected.detail
+            ));
         }
         self.stale |= outcome.changed;
         if let Some(own) = outcome.own {

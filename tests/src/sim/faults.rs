@@ -13,7 +13,7 @@ use super::truth::{self, Known};
 use super::world::{Event, World};
 
 /// Faults strike within this long.
-const SPAN: Duration = Duration::from_secs(30);
+const SPAN: Duration = Duration::from_secs(16);
 /// Faults do not strike before this: there is something to break then.
 const PEACE: Duration = Duration::from_secs(4);
 
@@ -79,7 +79,7 @@ pub fn draw(world: &mut World) {
     let count = 4 + world.chance.below(7);
     for _ in 0..count {
         let at = world.chance.between(PEACE, SPAN);
-        let lasts = world.chance.between(Duration::from_millis(300), Duration::from_secs(12));
+        let lasts = world.chance.between(Duration::from_millis(300), Duration::from_secs(8));
         for (after, fault) in one(world, lasts) {
             world.schedule((at + after).min(SPAN), Event::Fault(fault));
         }

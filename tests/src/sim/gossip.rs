@@ -82,19 +82,23 @@ impl Gossip {
         }
         self.rhythm.retain(peers);
         self.asked.retain(|peer, _| peers.contains(peer));
-        let late: Vec<IpAddr> = self.asked.iter().filter_map(|(peer, (_, at))| {
-            (now.since(*at) >= PATIENCE).then_some(*peer)
-        }).collect();
+        let late: Vec<IpAddr> = self
+            .asked
+            .iter()
+            .filter_map(|(peer, (_, at))| (now.since(*at) >= PATIENCE).then_some(*peer))
+            .collect();
         for peer in late {
             self.asked.remove(&peer);
             self.rhythm.ended(peer, now.since_origin(), Ended::Failed);
         }
         let due = self.rhythm.due(now.since_origin(), self.telling.digest());
-        due.into_iter().map(|peer| {
-            self.questions += 1;
-            self.asked.insert(peer, (self.questions, now));
-            (peer, self.questions, Frame::Ask(self.telling.standing().clone()).encode())
-        }).collect()
+        due.into_iter()
+            .map(|peer| {
+                self.questions += 1;
+                self.asked.insert(peer, (self.questions, now));
+                (peer, self.questions, Frame::Ask(self.telling.standing().clone()).encode())
+            })
+            .collect()
     }
 
     /// Returns the frames that answer a question.

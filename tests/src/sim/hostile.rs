@@ -135,7 +135,8 @@ fn word(
     let request = CertRequest { id, gateway: name, key, generation, revoked: Vec::new() };
     let cert = sign::gateway_cert(&keys.identity, &request, now);
     let candidates = world.members[liar].profile.candidates.clone();
-    let candidates = candidates.into_iter().map(|it| Candidate { kind: CandidateKind::Public, ..it });
+    let candidates =
+        candidates.into_iter().map(|it| Candidate { kind: CandidateKind::Public, ..it });
     let tunnel = sign::tunnel(
         &TunnelSeed::from_bytes(Zeroizing::new([9; 32])),
         &PairSecret::from_bytes(Zeroizing::new([8; 32])),

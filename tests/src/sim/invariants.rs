@@ -78,12 +78,10 @@ fn has_one_owner_for_each_prefix(host: &HostState, truth: &Truth) -> Result<(), 
                 if let Some(other) = owners.insert(*net, *key) {
                     return Err(format!("{net} is given to {key} and to {other}"));
                 }
-                let meets = |other: IpNetwork| {
-                    prefix::covers(other, *net) || prefix::covers(*net, other)
-                };
-                let other = members.iter().find(|(other, of)| {
-                    meets(*other) && **of != gateway.member
-                });
+                let meets =
+                    |other: IpNetwork| prefix::covers(other, *net) || prefix::covers(*net, other);
+                let other =
+                    members.iter().find(|(other, of)| meets(*other) && **of != gateway.member);
                 if let Some((other, of)) = other {
                     return Err(format!("{net} of {gateway} meets {other} of {of}"));
                 }
@@ -125,7 +123,8 @@ fn lack(
             continue;
         };
         let both = device.peers.iter().filter(|(key, _)| is_wanted(key));
-        for (key, peer, old) in both.filter_map(|(key, peer)| Some((key, peer, old.peers.get(key)?)))
+        for (key, peer, old) in
+            both.filter_map(|(key, peer)| Some((key, peer, old.peers.get(key)?)))
         {
             let now = now.devices.get(link).and_then(|device| device.peers.get(key));
             if let Some(lack) = peer_lacks(peer, old, now) {

@@ -67,8 +67,11 @@ impl Lanes {
 
     /// Takes a new plan: lanes that stay keep what they know.
     pub fn follow(&mut self, now: Time, plan: &Plan, seen: &Observation) {
-        let known: BTreeMap<LaneId, SocketAddr> =
-            self.all.iter().filter_map(|(id, lane)| Some((*id, lane.path.last_endpoint()?))).collect();
+        let known: BTreeMap<LaneId, SocketAddr> = self
+            .all
+            .iter()
+            .filter_map(|(id, lane)| Some((*id, lane.path.last_endpoint()?)))
+            .collect();
         self.all.retain(|id, lane| {
             plan.probes.lanes.get(id).is_some_and(|target| {
                 (target.destination, target.source, &target.link)
@@ -134,7 +137,13 @@ impl Lanes {
     }
 
     /// Takes a probe datagram that came in by a lane link; returns what answers it.
-    pub fn received(&mut self, now: Time, link: &LinkName, inner: &Inner, bytes: &[u8]) -> Option<Inner> {
+    pub fn received(
+        &mut self,
+        now: Time,
+        link: &LinkName,
+        inner: &Inner,
+        bytes: &[u8],
+    ) -> Option<Inner> {
         let is_its = |lane: &&mut Lane| {
             lane.target.link == *link
                 && (lane.target.destination, lane.target.source)
@@ -156,7 +165,8 @@ impl Lanes {
         self.digest = Some(digest);
         let (kind, size, sequence) = (Kind::Request, HEADER_BYTES, 0);
         let nonce = self.chance.draw();
-        let bytes = Datagram { kind, size, sequence, nonce, sent: now, digest: Some(digest) }.encode();
+        let bytes =
+            Datagram { kind, size, sequence, nonce, sent: now, digest: Some(digest) }.encode();
         self.all.values().map(|lane| lane.packet(Body::Probe(bytes.clone()))).collect()
     }
 

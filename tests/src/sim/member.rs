@@ -250,13 +250,7 @@ impl Member {
     }
 
     /// Takes an outer packet.
-    pub fn packet(
-        &mut self,
-        end: (u16, SocketAddr),
-        packet: Packet,
-        at: Time,
-        story: &mut Story,
-    ) {
+    pub fn packet(&mut self, end: (u16, SocketAddr), packet: Packet, at: Time, story: &mut Story) {
         let now = self.now(at);
         let clocks = (at, now.wall.0);
         let (sent, inner) = self.tunnel.receive(&mut self.have, end, packet, clocks);
@@ -303,10 +297,11 @@ impl Member {
         }
         self.says |= says;
         self.signed.extend(signed);
-        if wants_hand {
-            self.changed = true;
-            self.lay_hand_on(at);
+        if !wants_hand {
+            return;
         }
+        self.changed = true;
+        self.lay_hand_on(at);
         let Some(agent) = &self.agent else { return };
         let up = agent.lanes.up();
         for gateway in up.difference(&self.up) {

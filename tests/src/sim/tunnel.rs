@@ -147,7 +147,13 @@ impl Tunnel {
     }
 
     /// Sends a packet into a lane link; nothing when no peer has its destination.
-    pub fn send(&mut self, host: &HostState, link: &LinkName, inner: Inner, now: Time) -> Vec<Sent> {
+    pub fn send(
+        &mut self,
+        host: &HostState,
+        link: &LinkName,
+        inner: Inner,
+        now: Time,
+    ) -> Vec<Sent> {
         let Some(device) = host.devices.get(link) else { return Vec::new() };
         let owner = |peer: &Peer| longest(&peer.allowed_ips, inner.destination);
         let best = device.peers.iter().filter_map(|(key, peer)| Some((owner(peer)?, key, peer)));
@@ -194,9 +200,8 @@ impl Tunnel {
                 }
             }
             let pause = peer.keepalive.map(|seconds| Duration::from_secs(seconds.into()));
-            let is_quiet = pause.is_some_and(|pause| {
-                standing.last_sent.is_none_or(|at| now.since(at) >= pause)
-            });
+            let is_quiet = pause
+                .is_some_and(|pause| standing.last_sent.is_none_or(|at| now.since(at) >= pause));
             if is_quiet && standing.calling.is_none() && peer.endpoint.is_some() {
                 standing.last_sent = Some(now);
                 if let (Some(session), Some(to)) = (standing.usable(), peer.endpoint) {
@@ -338,7 +343,8 @@ impl Standing {
     }
 
     fn wants_to_call(&self, now: Time) -> bool {
-        if self.calling.is_some() || self.last_called.is_some_and(|at| now.since(at) < REKEY_TIMEOUT)
+        if self.calling.is_some()
+            || self.last_called.is_some_and(|at| now.since(at) < REKEY_TIMEOUT)
         {
             return false;
         }

@@ -139,8 +139,7 @@ impl World {
         let shared = std::path::Path::new("/dev/shm");
         let mut folder = tempfile::Builder::new();
         folder.prefix("sealane-sim-");
-        let folder =
-            if shared.is_dir() { folder.tempdir_in(shared)? } else { folder.tempdir()? };
+        let folder = if shared.is_dir() { folder.tempdir_in(shared)? } else { folder.tempdir()? };
         let network =
             Network { sites: Vec::new(), weather: Weather::FAIR, cuts: Default::default() };
         let mut world = Self {
@@ -225,8 +224,7 @@ impl World {
             let length = if address.is_ipv4() { 24 } else { 64 };
             ipnetwork::IpNetwork::new(*address, length)
         });
-        let kind =
-            if site.nat.is_some() { CandidateKind::Private } else { CandidateKind::Public };
+        let kind = if site.nat.is_some() { CandidateKind::Private } else { CandidateKind::Public };
         let candidate = |addr: &IpAddr| Candidate { kind, addr: *addr, port: 51820 };
         let backend = if self.chance.hits(500) { Backend::Kernel } else { Backend::Userspace };
         self.story.tell(Time::ZERO, format!("{id} is host {number}, {backend:?}, at {site:?}"));
