@@ -1,5 +1,5 @@
 //! Owns what tests of several rooms share: the lab, the traffic sent through it, the product as it
-//! stands there, the demo, and fuzzing. Owns no test.
+//! stands there, the demo, fuzzing, and the simulation. Owns no test.
 #![doc = include_str!("../README.md")]
 
 pub mod interop;
@@ -8,3 +8,4 @@ pub mod traffic;
 pub mod product;
 pub mod demo;
 pub mod fuzz;
+pub mod sim;

@@ -237,16 +237,22 @@ impl Path {
     /// Returns when [`Path::poll_transmit`] next has something to do, or the tunnel is to be asked.
     #[must_use]
     pub fn next_wake(&self) -> Time {
-        let health = self.health.next_wake();
-        let mtu = self.mtu.next_wake().unwrap_or(health);
-        let search = self.search.as_ref().map_or(health, CandidateSearch::next_wake);
-        health.min(mtu).min(search)
+        let transmit = self.next_transmit();
+        self.search.as_ref().map_or(transmit, |search| search.next_wake().min(transmit))
     }
 
-    /// Returns how long to sleep at `now`; zero if something is due already.
+    /// Returns when [`Path::poll_transmit`] next has something to do.
+    #[must_use]
+    pub fn next_transmit(&self) -> Time {
+        let health = self.health.next_wake();
+        self.mtu.next_wake().map_or(health, |mtu| mtu.min(health))
+    }
+
+    /// Returns how long to sleep at `now` until the next datagram is due; zero if one is already. Who
+    /// sleeps by this asks the tunnel at a pace of its own.
     #[must_use]
     pub fn sleep(&self, now: Time) -> Duration {
-        self.next_wake().since(now)
+        self.next_transmit().since(now)
     }
 
     /// Returns what is known now.

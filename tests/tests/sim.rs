@@ -1,0 +1,55 @@
+//! Owns the simulation's runs: a thousand seeds, one seed again, and that a run is its seed's alone.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::time::{Duration, Instant};
+
+use sealane_tests::sim::world::{self, Summary};
+
+/// Runs unless `SEALANE_SIM_RUNS` says otherwise.
+const RUNS: u64 = 1_000;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
+}
+
+fn run(seed: u64) -> Summary {
+    world::run(seed).unwrap_or_else(|failure| panic!("\n{failure}"))
+}
+
+#[test]
+fn whatever_fails_no_lane_is_cut_nothing_forged_counts_and_all_works_again_afterwards() {
+    if let Some(seed) = number("SEALANE_SIM_SEED") {
+        let summary = run(seed);
+        println!("{}", summary.story);
+        return println!("seed {seed}: works {:?} after the last fault", summary.settled_after);
+    }
+    let started = Instant::now();
+    let runs = number("SEALANE_SIM_RUNS").unwrap_or(RUNS);
+    // Each run has one thread; two of them share the seeds.
+    let halves = [0, 1].map(|half| {
+        std::thread::spawn(move || {
+            (half..runs).step_by(2).map(|seed| (seed, run(seed))).fold(
+                (Duration::ZERO, 0, 0, Duration::ZERO),
+                |(slowest, slow, events, lasted), (seed, summary)| {
+                    let (slowest, slow) = (slowest, slow).max((summary.settled_after, seed));
+                    (slowest, slow, events + summary.events, lasted + summary.lasted)
+                },
+            )
+        })
+    });
+    let [one, other] = halves.map(|half| half.join().unwrap_or_else(|_| panic!("see above")));
+    let (slowest, slow) = (one.0, one.1).max((other.0, other.1));
+    println!(
+        "{runs} runs, {} events, {} h of virtual time in {:.1} s; slowest to work again: {slowest:?} (seed {slow})",
+        one.2 + other.2,
+        (one.3 + other.3).as_secs() / 3_600,
+        started.elapsed().as_secs_f64(),
+    );
+}
+
+#[test]
+fn a_seed_tells_the_same_story_every_time() {
+    for seed in [3, 14, 15] {
+        assert_eq!(run(seed).story, run(seed).story, "seed {seed}");
+    }
+}
