@@ -51,6 +51,8 @@ pub struct Board {
     /// The broker itself first: it ends before its etcd.
     programs: Vec<Program>,
     seat: Option<Seat>,
+    /// Changes made so that `sealane-broker` forgets others.
+    turns: usize,
     folder: TempDir,
 }
 
@@ -96,6 +98,7 @@ impl Board {
             kubectl,
             programs: vec![server, etcd],
             seat: Some(seat),
+            turns: 0,
             folder,
         };
         board.trust()?;
@@ -142,6 +145,7 @@ impl Board {
             kubectl,
             programs: vec![broker],
             seat: None,
+            turns: 0,
             folder,
         })
     }
@@ -203,8 +207,10 @@ impl Board {
     /// It does not.
     pub fn forget(&mut self) -> anyhow::Result<()> {
         let Some(seat) = self.seat.clone() else {
-            for turn in 0..=2 * HISTORY {
-                self.kubectl(&format!("-n elsewhere create serviceaccount turn-{turn}"))?;
+            for _ in 0..=HISTORY {
+                self.turns += 1;
+                let name = format!("turn-{}", self.turns);
+                self.kubectl(&format!("-n elsewhere create serviceaccount {name}"))?;
             }
             return Ok(());
         };

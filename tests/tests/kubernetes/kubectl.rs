@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
+use sealane_tests::kubernetes::board::Make;
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -97,7 +98,11 @@ async fn kubectl_is_told_what_is_wrong(room: Room) {
     let mut renamed = json!(advertisement("west", "gw", "one"));
     renamed["metadata"]["name"] = json!("east.gw");
     let text = said(&renamed);
-    assert!(text.contains("the name must be spec.member, a dot and spec.gateway"), "{text}");
+    let named = match room.board.make {
+        Make::ApiServer => "the name must be spec.member, a dot and spec.gateway",
+        Make::Embedded => "metadata.name: must be west.gw",
+    };
+    assert!(text.contains(named), "{text}");
     let mut typo = json!(advertisement("west", "gw", "one"));
     typo["spec"]["gatewya"] = json!("gw");
     let text = said(&typo);

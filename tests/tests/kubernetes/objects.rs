@@ -5,6 +5,7 @@ use kube::api::{
     DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions,
 };
 use sealane_broker::board::Kind;
+use sealane_tests::kubernetes::board::Make;
 use serde_json::{Value, json};
 
 use crate::stage::{Room, advertisement, object, objects, refusal};
@@ -55,15 +56,26 @@ async fn bad_objects_are_refused_with_the_field_or_the_rule(room: Room) {
     };
     let mut unsigned = good();
     unsigned.data["spec"].as_object_mut().unwrap().remove("signed");
-    for (bad, named) in [
-        (renamed, "the name must be spec.member, a dot and spec.gateway"),
+    let is_api_server = room.board.make == Make::ApiServer;
+    let name = if is_api_server {
+        "the name must be spec.member, a dot and spec.gateway"
+    } else {
+        "metadata.name: must be west.gw"
+    };
+    let mut refused = vec![
+        (renamed, name),
         (unsigned, "spec.signed"),
-        (with("signed/signature", json!("short")), "spec.signed.signature"),
         (with("cert/payload", json!(7)), "spec.cert.payload"),
         (with("member", json!("w".repeat(64))), "spec.member"),
-        (with("view/networks", json!(vec!["10.0.0.0/8"; 65])), "spec.view.networks"),
-        (with("view/sequence", json!("one")), "spec.view.sequence"),
-    ] {
+    ];
+    if is_api_server {
+        refused.extend([
+            (with("signed/signature", json!("short")), "spec.signed.signature"),
+            (with("view/networks", json!(vec!["10.0.0.0/8"; 65])), "spec.view.networks"),
+            (with("view/sequence", json!("one")), "spec.view.sequence"),
+        ]);
+    }
+    for (bad, named) in refused {
         let status = refusal(api.create(&PostParams::default(), &bad).await);
         assert_eq!((status.code, &*status.reason), (422, "Invalid"), "{}", status.message);
         assert!(status.message.contains(named), "{named}: {}", status.message);
@@ -75,11 +87,12 @@ async fn bad_objects_are_refused_with_the_field_or_the_rule(room: Room) {
     let sets = objects(&room.admin, Kind::ClusterSet);
     let status = refusal(sets.create(&PostParams::default(), &other).await);
     assert_eq!(status.code, 422);
-    assert!(
-        status.message.contains("the one ClusterSet of a namespace is named sealane"),
-        "{}",
-        status.message
-    );
+    let named = if is_api_server {
+        "the one ClusterSet of a namespace is named sealane"
+    } else {
+        "metadata.name: must be \"sealane\""
+    };
+    assert!(status.message.contains(named), "{}", status.message);
 
     assert!(api.list(&ListParams::default()).await.unwrap().items.is_empty());
     api.create(&PostParams::default(), &good()).await.unwrap();
