@@ -81,6 +81,8 @@ impl Seat {
             ("--service-account-issuer", "https://kubernetes.default.svc"),
             ("--token-auth-file", &format!("{folder}/tokens.csv")),
             ("--authorization-mode", "RBAC"),
+            // On in most releases, off in some.
+            ("--feature-gates", "WatchList=true"),
         ])
     }
 

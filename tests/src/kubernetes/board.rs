@@ -23,7 +23,7 @@ use crate::lab::world::built;
 /// How long a broker may take to answer on a busy machine.
 const START: Duration = Duration::from_secs(120);
 /// Changes that `sealane-broker` keeps here.
-const HISTORY: usize = 16;
+pub const HISTORY: usize = 16;
 /// The namespace of our manifests.
 pub const NAMESPACE: &str = "sealane-system";
 
@@ -51,8 +51,6 @@ pub struct Board {
     /// The broker itself first: it ends before its etcd.
     programs: Vec<Program>,
     seat: Option<Seat>,
-    /// Changes made so that `sealane-broker` forgets others.
-    turns: usize,
     folder: TempDir,
 }
 
@@ -69,13 +67,27 @@ impl Board {
                 let (Some(server), Some(etcd)) = (KUBE_APISERVER.obtain()?, ETCD.obtain()?) else {
                     return Ok(None);
                 };
-                Self::api_server([&server, &etcd], kubectl).map(Some)
+                Self::api_server([&server, &etcd], kubectl, &[]).map(Some)
             }
             Make::Embedded => Self::embedded(kubectl).map(Some),
         }
     }
 
-    fn api_server([server, etcd]: [&Path; 2], kubectl: PathBuf) -> anyhow::Result<Self> {
+    /// An API server that remembers no more than its etcd, else as [`Board::start`].
+    ///
+    /// # Errors
+    /// As [`Board::start`].
+    pub fn without_cache() -> anyhow::Result<Option<Self>> {
+        let programs = (KUBE_APISERVER.obtain()?, ETCD.obtain()?, KUBECTL.obtain()?);
+        let (Some(server), Some(etcd), Some(kubectl)) = programs else { return Ok(None) };
+        Self::api_server([&server, &etcd], kubectl, &["--watch-cache=false"]).map(Some)
+    }
+
+    fn api_server(
+        [server, etcd]: [&Path; 2],
+        kubectl: PathBuf,
+        flags: &[&str],
+    ) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let seat = Seat {
             folder: folder.path().display().to_string(),
@@ -88,7 +100,9 @@ impl Board {
         }
         let log = |name: &str| folder.path().join(name);
         let etcd = Program::start(etcd, seat.etcd_arguments(), log("etcd.log"))?;
-        let server = Program::start(server, seat.arguments(), log("api-server.log"))?;
+        let mut arguments = seat.arguments();
+        arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        let server = Program::start(server, arguments, log("api-server.log"))?;
         let kubeconfig = folder.path().join("admin.kubeconfig");
         let mut board = Self {
             make: Make::ApiServer,
@@ -98,7 +112,6 @@ impl Board {
             kubectl,
             programs: vec![server, etcd],
             seat: Some(seat),
-            turns: 0,
             folder,
         };
         board.trust()?;
@@ -109,7 +122,7 @@ impl Board {
             board.kubectl(&format!("apply --server-side -f {}", path.display()))?;
         }
         board.kubectl("wait --for=condition=Established crd --all --timeout=60s")?;
-        board.serves_our_kinds()?;
+        board.is_in_force()?;
         Ok(board)
     }
 
@@ -145,7 +158,6 @@ impl Board {
             kubectl,
             programs: vec![broker],
             seat: None,
-            turns: 0,
             folder,
         })
     }
@@ -180,9 +192,26 @@ impl Board {
         })?
     }
 
-    /// A definition is served a moment after it is established.
-    fn serves_our_kinds(&self) -> anyhow::Result<()> {
+    /// Definitions and policies come into force a moment after they were written.
+    fn is_in_force(&self) -> anyhow::Result<()> {
         eventually(START, "our kinds are served", || self.kubectl("get sealane"))?;
+        eventually(START, "our kinds are explained", || self.kubectl("explain advertisement"))?;
+        let visitor = format!(
+            "--as=system:serviceaccount:{NAMESPACE}:visitor --as-group=system:serviceaccounts:{NAMESPACE} \
+             create --dry-run=server -f -"
+        );
+        let signed = serde_json::json!({"payload": "x", "signature": "A".repeat(88)});
+        let object = serde_json::json!({
+            "apiVersion": "sealane.dev/v1alpha1", "kind": "Advertisement", "metadata": {"name": "x.y"},
+            "spec": {"member": "x", "gateway": "y", "cert": signed, "signed": signed},
+        })
+        .to_string();
+        eventually(START, "our policy is in force", || {
+            match self.kubectl_with(&visitor, &object) {
+                Err(fault) if fault.to_string().contains("account visitor is no member") => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })?;
         Ok(())
     }
 
@@ -201,19 +230,13 @@ impl Board {
         Ok(())
     }
 
-    /// Has the broker forget how it came to what it holds now, as after an hour of other work.
+    /// Has etcd forget all but what it holds now, as it does every five minutes. `sealane-broker` forgets
+    /// by itself, after [`HISTORY`] changes.
     ///
     /// # Errors
     /// It does not.
-    pub fn forget(&mut self) -> anyhow::Result<()> {
-        let Some(seat) = self.seat.clone() else {
-            for _ in 0..=HISTORY {
-                self.turns += 1;
-                let name = format!("turn-{}", self.turns);
-                self.kubectl(&format!("-n elsewhere create serviceaccount {name}"))?;
-            }
-            return Ok(());
-        };
+    pub fn forget(&self) -> anyhow::Result<()> {
+        let Some(seat) = &self.seat else { return Ok(()) };
         let ask = |path: &str, body: &str| -> anyhow::Result<serde_json::Value> {
             let url = format!("{}/v3/kv/{path}", seat.etcd_url());
             let output = Command::new("curl").args(["-sS", "--fail", "-d", body, &url]).output()?;
@@ -221,14 +244,7 @@ impl Board {
         };
         let held = ask("range", r#"{"key": "eA=="}"#)?;
         let revision = held["header"]["revision"].as_str().context("etcd has no revision")?;
-        ask("compaction", &format!(r#"{{"revision": "{revision}", "physical": true}}"#))?;
-        // Its cache remembers longer than etcd.
-        self.programs.remove(0);
-        let server = KUBE_APISERVER.obtain()?.context("it was there")?;
-        let log = self.folder.path().join("api-server.log");
-        self.programs.insert(0, Program::start(&server, seat.arguments(), log)?);
-        self.answers()?;
-        self.serves_our_kinds()
+        ask("compaction", &format!(r#"{{"revision": "{revision}", "physical": true}}"#)).map(drop)
     }
 
     /// `kubectl` as the administrator; its standard output.
