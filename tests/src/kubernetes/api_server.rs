@@ -40,10 +40,14 @@ impl Seat {
     ///
     /// # Errors
     /// No key can be made.
-    pub fn files(&self) -> Result<[(&'static str, String); 2], rcgen::Error> {
-        let key = KeyPair::generate()?.serialize_pem();
+    pub fn files(&self) -> Result<[(&'static str, String); 3], rcgen::Error> {
+        let key = KeyPair::generate()?;
         let tokens = format!("{ADMIN_TOKEN},admin,admin,system:masters\n");
-        Ok([("accounts.key", key), ("tokens.csv", tokens)])
+        Ok([
+            ("accounts.key", key.serialize_pem()),
+            ("accounts.pub", key.public_key_pem()),
+            ("tokens.csv", tokens),
+        ])
     }
 
     /// Arguments of etcd.
@@ -64,7 +68,7 @@ impl Seat {
     /// Arguments of kube-apiserver. It makes its own certificate.
     pub fn arguments(&self) -> Vec<String> {
         let Self { folder, address, port, .. } = self;
-        let key = format!("{folder}/accounts.key");
+        let [key, public] = ["key", "pub"].map(|half| format!("{folder}/accounts.{half}"));
         // Nobody looks for the server by the Service that would lead there; loopback is refused.
         let advertised =
             if address.is_loopback() { "192.0.2.1".into() } else { address.to_string() };
@@ -76,7 +80,7 @@ impl Seat {
             ("--endpoint-reconciler-type", "none"),
             ("--service-cluster-ip-range", "10.96.0.0/16"),
             ("--cert-dir", &format!("{folder}/certificates")),
-            ("--service-account-key-file", &key),
+            ("--service-account-key-file", &public),
             ("--service-account-signing-key-file", &key),
             ("--service-account-issuer", "https://kubernetes.default.svc"),
             ("--token-auth-file", &format!("{folder}/tokens.csv")),
