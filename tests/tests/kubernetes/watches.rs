@@ -55,8 +55,10 @@ async fn a_watch_marks_where_it_is_before_it_ends(room: Room) {
     write(&room, "a", "one").await;
     let api = room.advertisements();
     let list = api.list(&ListParams::default()).await.unwrap();
-    let brief = WatchParams::default().timeout(5);
+    let brief = WatchParams::default().timeout(6).fields("metadata.name=west.a");
     let place = list.metadata.resource_version.unwrap();
     let mut events = api.watch(&brief, &place).await.unwrap().boxed();
+    // Out of the watch's sight, yet the place to go on from.
+    write(&room, "b", "one").await;
     assert_eq!(next(&mut events).await, "BOOKMARK");
 }
