@@ -31,6 +31,7 @@ pub mod probe_io;
 pub mod pings;
 pub mod inquiry;
 pub mod gossip;
+pub mod spacing;
 pub mod traces;
 pub mod answers;
 pub mod report;

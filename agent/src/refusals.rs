@@ -12,8 +12,12 @@ use sealane_broker::board::Kind;
 const LINES: u32 = 20;
 /// Objects and reasons remembered as told; beyond, everything may be told once more.
 const MOST_TOLD: usize = 16_384;
-/// Characters of an object's name in a log line.
+/// Bytes of their names; beyond, likewise.
+const MOST_TOLD_BYTES: usize = 4 * 1024 * 1024;
+/// Characters of an object's name, and of what is wrong with it, in a log line.
 const NAME_CHARACTERS: usize = 256;
+/// Characters of a member's name in a log line.
+const MEMBER_CHARACTERS: usize = 63;
 
 /// Kind and name of an object on the broker.
 pub type Key = (Kind, String);
@@ -21,7 +25,8 @@ pub type Key = (Kind, String);
 /// An object that was refused and is still offered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// Member that the object claims to come from; hostile text, for display only.
+    /// Member that the object claims to come from; hostile text, for display only. Empty for what a
+    /// peer told.
     pub member: String,
     /// Why it was refused.
     pub rejected: Rejected,
@@ -36,6 +41,7 @@ pub struct Refusals {
     /// Gateways that were believed until a newer list or certificate, or time, ended it.
     ended: BTreeMap<GatewayId, Refusal>,
     told: BTreeSet<(Key, Reason)>,
+    told_bytes: usize,
     lines: u32,
     untold: u64,
 }
@@ -47,11 +53,13 @@ impl Refusals {
         if self.standing.get(&key).is_some_and(|held| held.rejected.reason == reason) {
             return false;
         }
-        if self.told.len() >= MOST_TOLD {
+        if self.told.len() >= MOST_TOLD || self.told_bytes >= MOST_TOLD_BYTES {
             self.told.clear();
+            self.told_bytes = 0;
         }
         let is_news = self.told.insert((key.clone(), reason));
         if is_news {
+            self.told_bytes += key.1.len();
             self.tell(&key, &refusal);
         }
         self.standing.insert(key, refusal);
@@ -66,8 +74,13 @@ impl Refusals {
     /// Forgets an object that is believed: what is refused of it later is news.
     pub fn believed(&mut self, key: &Key) {
         if self.standing.remove(key).is_some() {
-            self.told.retain(|(of, _)| of != key);
+            self.retain_told(|of| of != key);
         }
+    }
+
+    fn retain_told(&mut self, is_kept: impl Fn(&Key) -> bool) {
+        self.told.retain(|(key, _)| is_kept(key));
+        self.told_bytes = self.told.iter().map(|((_, name), _)| name.len()).sum();
     }
 
     /// Forgets that a gateway ended: it is believed anew.
@@ -95,7 +108,7 @@ impl Refusals {
     pub fn retain(&mut self, kind: Kind, names: &BTreeSet<String>) {
         let is_offered = |(of, name): &Key| *of != kind || names.contains(name);
         self.standing.retain(|key, _| is_offered(key));
-        self.told.retain(|(key, _)| is_offered(key));
+        self.retain_told(is_offered);
     }
 
     /// Returns what is refused for a reason that `due` picks.
@@ -129,11 +142,16 @@ impl Refusals {
             return;
         }
         self.lines += 1;
-        let name: String = name.chars().take(NAME_CHARACTERS).collect();
         let Rejected { reason, detail } = &refusal.rejected;
-        tracing::warn!(object = %name.escape_debug(), member = %refusal.member.escape_debug(),
+        let (name, detail) = (cut(name, NAME_CHARACTERS), cut(detail, NAME_CHARACTERS));
+        let member = cut(&refusal.member, MEMBER_CHARACTERS);
+        tracing::warn!(object = %name.escape_debug(), member = %member.escape_debug(),
             reason = reason.as_str(), detail = %detail.escape_debug(), "object refused");
     }
+}
+
+fn cut(text: &str, characters: usize) -> String {
+    text.chars().take(characters).collect()
 }
 
 #[cfg(test)]
@@ -183,5 +201,19 @@ mod tests {
         assert_eq!(refusals.untold, (MOST_TOLD + 100) as u64 - u64::from(LINES));
         refusals.breathe();
         assert_eq!((refusals.lines, refusals.untold), (0, 0));
+    }
+
+    #[test]
+    fn long_names_do_not_fill_the_memory_either() {
+        let mut refusals = Refusals::default();
+        let long = "x".repeat(32 * 1024);
+        for number in 0..1_000 {
+            let name = key(&format!("{long}{number}"));
+            refusals.note(name.clone(), refusal(Reason::BadName));
+            refusals.remove(&name);
+        }
+        let held: usize = refusals.told.iter().map(|((_, name), _)| name.len()).sum();
+        assert!(held <= MOST_TOLD_BYTES + 2 * long.len(), "{held}");
+        assert_eq!(held, refusals.told_bytes);
     }
 }

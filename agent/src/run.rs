@@ -33,10 +33,13 @@ use crate::paths::Paths;
 use crate::pings::Pings;
 use crate::resolver;
 use crate::session::{Session, SessionError};
+use crate::spacing::Spacing;
 use crate::traces::Patience;
 
 /// Time passes for what is believed this often.
 const TICK: Duration = Duration::from_secs(1);
+/// Least time between two writes of what is believed: what comes meanwhile is one write.
+const BETWEEN_WRITES: Duration = Duration::from_millis(200);
 /// Events taken before timers and the plan have their turn.
 const AT_ONCE: usize = 256;
 /// Time spent on events before timers and the plan have their turn.
@@ -88,6 +91,7 @@ pub struct Agent {
     early: Early,
     clock: Clock,
     wish: watch::Sender<Wish>,
+    writes: Spacing,
     stale: bool,
     is_ready: bool,
 }
@@ -145,6 +149,7 @@ impl Agent {
             clock: Clock::at(Instant::now(), now.0),
             wall,
             wish,
+            writes: Spacing::of(BETWEEN_WRITES),
             stale: true,
             is_ready: false,
         })
@@ -159,6 +164,7 @@ impl Agent {
             let wake = self.paths.next_wake().min(next_tick).min(next_sign);
             let wake = self.pings.next_wake().map_or(wake, |due| due.min(wake));
             let wake = self.gossip.next_wake().map_or(wake, |due| due.min(wake));
+            let wake = self.next_write().map_or(wake, |due| due.min(wake));
             tokio::select! {
                 event = inbox.recv() => {
                     let Some(event) = event else { return };

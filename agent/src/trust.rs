@@ -71,7 +71,7 @@ pub struct Trust {
     remarks: Remarks,
     /// Where offering again goes on when it was too much for one second.
     again_from: Option<Key>,
-    /// What is refused of what peers told, by their member.
+    /// Objects of which something that peers told is refused, by the peers' member.
     told_by: BTreeMap<ClusterId, BTreeSet<Key>>,
 }
 
@@ -336,6 +336,7 @@ impl Trust {
                 round.accepted += 1;
                 self.refusals.believed(&key);
                 self.refusals.resumed(&key.1);
+                self.outdate_told(&key);
                 self.note_dropped(dropped, round.now);
             }
             Verdict::Unchanged | Verdict::Own(_) => self.refusals.believed(&key),

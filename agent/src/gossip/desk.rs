@@ -1,11 +1,15 @@
-//! Owns who is served inside lanes and legs, and how many at once. Does not own what is told, nor the
-//! bytes.
+//! Owns who is served inside lanes and legs, and how many at once, of one address and of one member.
+//! Does not own what is told, nor the bytes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use sealane_api::gossip::telling::Telling;
+use sealane_api::names::ClusterId;
+
+/// Peers by their addresses inside lanes and legs, with the member that each is of; `None` is our own.
+pub type Peers = BTreeMap<IpAddr, Option<ClusterId>>;
 
 /// Connections of any kind that one address may have, and all together.
 const SEATS: Limit = Limit { of_peer: 4, of_all: 64 };
@@ -23,7 +27,7 @@ pub struct Desk {
 #[derive(Default)]
 struct Shown {
     telling: Arc<Telling>,
-    peers: BTreeSet<IpAddr>,
+    peers: Arc<Peers>,
 }
 
 #[derive(Clone, Copy)]
@@ -32,27 +36,42 @@ struct Limit {
     of_all: usize,
 }
 
+impl Limit {
+    /// One member may have sixteen gateways on one host, so it has a quarter of all places; our own
+    /// nodes are many and have half.
+    fn of_member(self, member: Option<&ClusterId>) -> usize {
+        if member.is_some() { self.of_all / 4 } else { self.of_all / 2 }
+    }
+}
+
 #[derive(Default)]
 struct Counts {
     all: usize,
     of: BTreeMap<IpAddr, usize>,
+    of_member: BTreeMap<Option<ClusterId>, usize>,
 }
 
 /// A place taken by a peer; free again when dropped.
 pub struct Taken {
     counts: Arc<Mutex<Counts>>,
     peer: IpAddr,
+    member: Option<ClusterId>,
 }
 
 impl Drop for Taken {
     fn drop(&mut self) {
         let mut counts = locked(&self.counts);
         counts.all = counts.all.saturating_sub(1);
-        if let Some(of) = counts.of.get_mut(&self.peer) {
-            *of -= 1;
-            if *of == 0 {
-                counts.of.remove(&self.peer);
-            }
+        one_less(&mut counts.of, &self.peer);
+        one_less(&mut counts.of_member, &self.member);
+    }
+}
+
+fn one_less<Key: Ord>(counts: &mut BTreeMap<Key, usize>, key: &Key) {
+    if let Some(count) = counts.get_mut(key) {
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            counts.remove(key);
         }
     }
 }
@@ -63,12 +82,9 @@ impl Desk {
         self.shown.write().unwrap_or_else(PoisonError::into_inner).telling = telling;
     }
 
-    /// Takes whom to serve: peers and nodes of ours, by their addresses inside lanes and legs.
-    pub fn serve(&self, peers: &BTreeSet<IpAddr>) {
-        let mut shown = self.shown.write().unwrap_or_else(PoisonError::into_inner);
-        if shown.peers != *peers {
-            shown.peers.clone_from(peers);
-        }
+    /// Takes whom to serve: peers and nodes of ours.
+    pub fn serve(&self, peers: Arc<Peers>) {
+        self.shown.write().unwrap_or_else(PoisonError::into_inner).peers = peers;
     }
 
     /// Returns what is told now.
@@ -78,26 +94,33 @@ impl Desk {
 
     /// Takes a connection; `None` for strangers, and when there are too many.
     pub fn seat(&self, from: IpAddr) -> Option<Taken> {
-        let shown = self.shown.read().unwrap_or_else(PoisonError::into_inner);
-        shown.peers.contains(&from).then(|| take(&self.seats, from, SEATS)).flatten()
+        self.take(&self.seats, from, SEATS)
     }
 
-    /// Takes a pull; `None` when that peer or all together have enough.
+    /// Takes a pull; `None` for strangers, and when that peer, its member or all together have enough.
     pub fn pull(&self, from: IpAddr) -> Option<Taken> {
-        take(&self.pulls, from, PULLS)
+        self.take(&self.pulls, from, PULLS)
     }
-}
 
-fn take(counts: &Arc<Mutex<Counts>>, peer: IpAddr, limit: Limit) -> Option<Taken> {
-    let mut held = locked(counts);
-    let of_peer = held.of.get(&peer).copied().unwrap_or(0);
-    if of_peer >= limit.of_peer || held.all >= limit.of_all {
-        return None;
+    fn take(&self, counts: &Arc<Mutex<Counts>>, peer: IpAddr, limit: Limit) -> Option<Taken> {
+        let shown = self.shown.read().unwrap_or_else(PoisonError::into_inner);
+        let member = shown.peers.get(&peer)?.clone();
+        drop(shown);
+        let mut held = locked(counts);
+        let of_peer = held.of.get(&peer).copied().unwrap_or(0);
+        let of_member = held.of_member.get(&member).copied().unwrap_or(0);
+        if of_peer >= limit.of_peer
+            || of_member >= limit.of_member(member.as_ref())
+            || held.all >= limit.of_all
+        {
+            return None;
+        }
+        held.all += 1;
+        held.of.insert(peer, of_peer + 1);
+        held.of_member.insert(member.clone(), of_member + 1);
+        drop(held);
+        Some(Taken { counts: counts.clone(), peer, member })
     }
-    held.all += 1;
-    held.of.insert(peer, of_peer + 1);
-    drop(held);
-    Some(Taken { counts: counts.clone(), peer })
 }
 
 /// Counts are whole at any time, also when a holder of the lock panicked.
@@ -113,11 +136,18 @@ mod tests {
         IpAddr::from([192, 0, 2, last])
     }
 
+    /// A desk that serves these addresses, each with the member that it is of.
+    fn desk(peers: impl Iterator<Item = (u8, Option<String>)>) -> Desk {
+        let desk = Desk::default();
+        let of = |member: Option<String>| member.map(|name| ClusterId::parse(&name).unwrap());
+        desk.serve(Arc::new(peers.map(|(last, name)| (address(last), of(name))).collect()));
+        desk
+    }
+
     #[test]
     fn a_stranger_has_no_seat_and_a_peer_four() {
-        let desk = Desk::default();
-        assert!(desk.seat(address(1)).is_none());
-        desk.serve(&[address(1)].into());
+        let desk = desk([(1, Some("b".to_owned()))].into_iter());
+        assert!(desk.seat(address(2)).is_none() && desk.pull(address(2)).is_none());
         let seats: Vec<_> = (0..4).map_while(|_| desk.seat(address(1))).collect();
         assert_eq!(seats.len(), 4);
         assert!(desk.seat(address(1)).is_none());
@@ -127,12 +157,26 @@ mod tests {
 
     #[test]
     fn two_pulls_of_one_peer_and_eight_of_all_are_answered() {
-        let desk = Desk::default();
+        let desk = desk((1..40).map(|last| (last, Some(format!("m{last}")))));
         let two: Vec<_> = (0..3).map_while(|_| desk.pull(address(1))).collect();
         assert_eq!(two.len(), 2);
         let others: Vec<_> = (2..20).map_while(|last| desk.pull(address(last))).collect();
         assert_eq!(others.len(), 6);
         drop(two);
         assert!(desk.pull(address(30)).is_some());
+    }
+
+    #[test]
+    fn sixteen_gateways_of_one_member_leave_three_quarters_of_all_places_to_others() {
+        let hostile = (1..17).map(|last| (last, Some("b".to_owned())));
+        let desk = desk(hostile.chain([(20, Some("c".to_owned())), (21, None)]));
+        let all = || (0..4).flat_map(|_| 1..17).map(address);
+        let seats: Vec<_> = all().filter_map(|from| desk.seat(from)).collect();
+        let pulls: Vec<_> = all().filter_map(|from| desk.pull(from)).collect();
+        assert_eq!((seats.len(), pulls.len()), (16, 2));
+        assert!(desk.seat(address(20)).is_some() && desk.pull(address(20)).is_some());
+        assert!(desk.seat(address(21)).is_some() && desk.pull(address(21)).is_some());
+        drop((seats, pulls));
+        assert!(desk.seat(address(1)).is_some() && desk.pull(address(1)).is_some());
     }
 }

@@ -5,12 +5,13 @@ use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use sealane_api::gossip::frame::{Frame, HEADER_BYTES, Header};
+use sealane_api::gossip::frame::{Frame, HEADER_BYTES, Header, Kind};
 use sealane_api::gossip::rhythm::Ended;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use sealane_api::gossip::telling::FrameBytes;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, timeout, timeout_at};
 
 use super::Told;
 use super::desk::Desk;
@@ -20,9 +21,10 @@ use crate::probe_io::Way;
 
 /// A peer that cannot be connected to within this is asked another time.
 const CONNECTING: Duration = Duration::from_secs(1);
-/// Longest wait for one frame to pass.
-const FRAME: Duration = Duration::from_secs(5);
-/// Longest that one exchange takes; what is missing then is asked for by the next one.
+/// The slowest that a peer may be: a list of a megabyte crosses any uplink that gets there at all.
+const SLOWEST: Pace = Pace { bytes: 16 * 1024, within: Duration::from_secs(5) };
+/// Longest that one exchange takes, beside the time for a question and a list of their lengths; what
+/// is missing then is asked for by the next one.
 const EXCHANGE: Duration = Duration::from_secs(30);
 /// Words handed to the loop at once.
 const BATCH: usize = 64;
@@ -33,21 +35,16 @@ const RATE: u64 = 10_000_000;
 /// A pull keeps its peer's place this long at least: ten a second, twice.
 const PLACE: Duration = Duration::from_millis(200);
 /// What a peer that asks at a bad time is told to wait. Unit: milliseconds.
-const WAIT_MILLIS: u16 = 50;
+const WAIT_MILLIS: u16 = 200;
 
 /// Asks the peer behind `to`, and tells the loop what it says and how that ended.
 pub async fn ask(way: Way, to: IpAddr, question: Vec<u8>, events: mpsc::Sender<Event>) {
     let mut heard = Heard { from: to, events, told: empty(to) };
-    let exchange = converse(&way, to, &question, &mut heard);
-    let ended = match timeout(EXCHANGE, exchange).await {
-        Ok(Ok(ended)) => ended,
-        Ok(Err(error)) => {
-            tracing::debug!(%to, %error, "peer told nothing");
-            Ended::Failed
-        }
-        // It told a lot; the rest is asked for at once.
-        Err(_) => Ended::Later(Duration::ZERO),
-    };
+    // Who tells a lot is asked for the rest when what it told is believed, who tells nothing later.
+    let ended = converse(&way, to, &question, &mut heard).await.unwrap_or_else(|error| {
+        tracing::debug!(%to, %error, "peer told no whole answer");
+        Ended::Failed
+    });
     heard.told.ended = Some(ended);
     // A closed channel means that the agent stops.
     let _ = heard.hand_over().await;
@@ -74,14 +71,20 @@ impl Heard {
 
 async fn converse(way: &Way, to: IpAddr, question: &[u8], heard: &mut Heard) -> io::Result<Ended> {
     let mut stream = timeout(CONNECTING, inquiry::connect(way, to)).await??;
-    timeout(FRAME, stream.write_all(question)).await??;
+    send(&mut stream, question, SLOWEST).await?;
+    let mut until = Instant::now() + EXCHANGE;
     let mut has_list = false;
     loop {
-        match read(&mut stream).await? {
-            Frame::List(spec) if !has_list => {
-                has_list = true;
-                heard.told.list = Some(spec);
+        let kind = timeout(SLOWEST.within, stream.read_u8()).await??;
+        let header = timeout_at(until.into(), head(&mut stream, kind)).await??;
+        if header.kind == Kind::List {
+            if std::mem::replace(&mut has_list, true) {
+                return Err(invalid("a second list"));
             }
+            until += SLOWEST.time_for(header.length);
+        }
+        match timeout_at(until.into(), rest(&mut stream, header)).await?? {
+            Frame::List(spec) => heard.told.list = Some(spec),
             Frame::Word(spec) => {
                 heard.told.words.push(*spec);
                 if heard.told.words.len() >= BATCH {
@@ -91,24 +94,58 @@ async fn converse(way: &Way, to: IpAddr, question: &[u8], heard: &mut Heard) -> 
             }
             Frame::End => return Ok(Ended::Answered),
             Frame::Later(millis) => return Ok(Ended::Later(Duration::from_millis(millis.into()))),
-            Frame::List(_) | Frame::Ask(_) => return Err(invalid("a frame out of turn")),
+            Frame::Ask(_) => return Err(invalid("a frame out of turn")),
         }
     }
 }
 
-async fn read(stream: &mut TcpStream) -> io::Result<Frame> {
-    let kind = timeout(FRAME, stream.read_u8()).await??;
-    timeout(FRAME, read_rest(stream, kind)).await?
+/// So many bytes within so much time, again and again.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    bytes: usize,
+    within: Duration,
 }
 
-/// Reads what follows the first byte of a frame.
-async fn read_rest(stream: &mut TcpStream, kind: u8) -> io::Result<Frame> {
+impl Pace {
+    /// Returns what so many bytes take at most.
+    fn time_for(self, bytes: usize) -> Duration {
+        let parts = u32::try_from(bytes.div_ceil(self.bytes)).unwrap_or(u32::MAX);
+        self.within.saturating_mul(parts)
+    }
+}
+
+/// Reads the head of a frame whose first byte was read.
+async fn head(stream: &mut TcpStream, kind: u8) -> io::Result<Header> {
     let mut head = [kind; HEADER_BYTES];
-    stream.read_exact(&mut head[1..]).await?;
-    let header = Header::parse(head).map_err(invalid)?;
+    receive(stream, &mut head[1..], SLOWEST).await?;
+    Header::parse(head).map_err(invalid)
+}
+
+/// Reads what follows the head of a frame.
+async fn rest(stream: &mut TcpStream, header: Header) -> io::Result<Frame> {
     let mut payload = vec![0; header.length];
-    stream.read_exact(&mut payload).await?;
+    receive(stream, &mut payload, SLOWEST).await?;
     Frame::parse(header.kind, &payload).map_err(invalid)
+}
+
+async fn receive<Source>(source: &mut Source, bytes: &mut [u8], pace: Pace) -> io::Result<()>
+where
+    Source: AsyncRead + Unpin,
+{
+    for part in bytes.chunks_mut(pace.bytes) {
+        timeout(pace.within, source.read_exact(part)).await??;
+    }
+    Ok(())
+}
+
+async fn send<Sink>(sink: &mut Sink, bytes: &[u8], pace: Pace) -> io::Result<()>
+where
+    Sink: AsyncWrite + Unpin,
+{
+    for part in bytes.chunks(pace.bytes) {
+        timeout(pace.within, sink.write_all(part)).await??;
+    }
+    Ok(())
 }
 
 fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
@@ -121,24 +158,33 @@ fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Er
 /// Those of the system, and `InvalidData` when it asks nothing that is gossip.
 pub async fn answer(mut stream: TcpStream, kind: u8, from: IpAddr, desk: &Desk) -> io::Result<()> {
     let Some(_place) = desk.pull(from) else {
-        return send(&mut stream, &Frame::Later(WAIT_MILLIS).encode()).await;
+        return send(&mut stream, &Frame::Later(WAIT_MILLIS).encode(), SLOWEST).await;
     };
     let begun = Instant::now();
-    let answered = timeout(EXCHANGE, tell(&mut stream, kind, desk)).await;
+    let answered = reply(&mut stream, kind, desk).await;
     drop(stream);
     sleep(PLACE.saturating_sub(begun.elapsed())).await;
-    answered.unwrap_or(Ok(()))
+    answered
 }
 
-async fn tell(stream: &mut TcpStream, kind: u8, desk: &Desk) -> io::Result<()> {
-    let Frame::Ask(theirs) = timeout(FRAME, read_rest(stream, kind)).await?? else {
+async fn reply(stream: &mut TcpStream, kind: u8, desk: &Desk) -> io::Result<()> {
+    let header = head(stream, kind).await?;
+    if header.kind != Kind::Ask {
+        return Err(invalid("a frame out of turn"));
+    }
+    let Frame::Ask(theirs) = rest(stream, header).await? else {
         return Err(invalid("a frame out of turn"));
     };
     let frames = desk.telling().answer(&theirs);
     drop(theirs);
+    let longest = frames.iter().map(|frame| frame.len()).max().unwrap_or_default();
+    timeout(EXCHANGE + SLOWEST.time_for(longest), tell(stream, frames)).await?
+}
+
+async fn tell(stream: &mut TcpStream, frames: Vec<FrameBytes>) -> io::Result<()> {
     let (begun, mut sent) = (Instant::now(), 0_u64);
     for frame in frames {
-        send(stream, &frame).await?;
+        send(stream, &frame, SLOWEST).await?;
         sent += u64::try_from(frame.len()).unwrap_or(u64::MAX);
         let earliest = Duration::from_micros(sent.saturating_mul(1_000_000) / RATE);
         let ahead = earliest.saturating_sub(begun.elapsed());
@@ -146,9 +192,42 @@ async fn tell(stream: &mut TcpStream, kind: u8, desk: &Desk) -> io::Result<()> {
             sleep(ahead).await;
         }
     }
-    send(stream, &Frame::End.encode()).await
+    send(stream, &Frame::End.encode(), SLOWEST).await
 }
 
-async fn send(stream: &mut TcpStream, frame: &[u8]) -> io::Result<()> {
-    timeout(FRAME, stream.write_all(frame)).await?
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Passes 40 KB, a kilobyte each `step`, and says whether the other end had the patience.
+    async fn is_received_by(step: Duration, pace: Pace) -> bool {
+        let (mut here, mut there) = tokio::io::duplex(1_000);
+        let slow = tokio::spawn(async move {
+            let mut step = tokio::time::interval(step);
+            for _ in 0..40 {
+                step.tick().await;
+                if there.write_all(&[7; 1_000]).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let mut bytes = vec![0; 40_000];
+        let received = receive(&mut here, &mut bytes, pace).await;
+        slow.abort();
+        received.is_ok() && bytes.iter().all(|byte| *byte == 7)
+    }
+
+    #[tokio::test]
+    async fn a_slow_peer_is_waited_for_as_long_as_something_comes() {
+        let pace = Pace { bytes: 4_000, within: Duration::from_millis(400) };
+        // In all it takes twice as long as any part may.
+        assert!(is_received_by(Duration::from_millis(20), pace).await);
+        assert!(!is_received_by(Duration::from_millis(300), pace).await);
+    }
+
+    #[test]
+    fn the_largest_list_has_minutes_and_the_smallest_frame_seconds() {
+        assert_eq!(SLOWEST.time_for(1_400_000), Duration::from_secs(430));
+        assert_eq!((SLOWEST.time_for(1), SLOWEST.time_for(0)), (SLOWEST.within, Duration::ZERO));
+    }
 }

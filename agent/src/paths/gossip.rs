@@ -1,14 +1,14 @@
 //! Owns what gossip needs of paths: who is a peer and by which way, what their probes said, and having
 //! our own probes say something else. Does not own what is told.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use sealane_api::names::ClusterId;
 use sealane_probe::datagram::{Datagram, Digest, HEADER_BYTES, Kind};
 
 use super::Paths;
-use crate::gossip::desk::Desk;
+use crate::gossip::desk::{Desk, Peers};
 use crate::probe_io::Way;
 
 impl Paths {
@@ -17,9 +17,9 @@ impl Paths {
         std::mem::take(&mut self.heard)
     }
 
-    /// Returns the addresses of peers and of agents on our legs.
-    pub fn peers(&self) -> BTreeSet<IpAddr> {
-        self.known.clone()
+    /// Returns peers and agents on our legs; another allocation only when they changed.
+    pub fn peers(&self) -> &Arc<Peers> {
+        &self.known
     }
 
     /// Returns the place where peers ask.
@@ -32,21 +32,22 @@ impl Paths {
         let lane = self.lanes.values().find(|lane| lane.target.destination == peer);
         let leg = self.legs.values().find(|leg| leg.target.destination == peer);
         let way = lane.map(|it| &it.way).or(leg.map(|it| &it.way));
-        way.cloned().or_else(|| self.way_on_leg().filter(|_| self.known.contains(&peer)))
+        way.cloned().or_else(|| self.way_on_leg().filter(|_| self.knows(peer)))
     }
 
     /// Returns the member that a peer is of; agents on our legs are of our `own`.
     pub fn member_behind(&self, peer: IpAddr, own: &ClusterId) -> Option<ClusterId> {
-        let lane = self.lanes.values().find(|lane| lane.target.destination == peer);
-        match lane {
-            Some(lane) => ClusterId::parse(&lane.target.gateway.member.0).ok(),
-            None => self.known.contains(&peer).then(|| own.clone()),
-        }
+        let member = self.known.get(&peer)?;
+        Some(member.as_ref().unwrap_or(own).clone())
     }
 
-    /// Has every probe say `digest` from now on, and says it to all at once.
-    pub fn announce(&mut self, digest: Digest) {
+    /// Has every probe say `digest` from now on.
+    pub fn say(&mut self, digest: Digest) {
         self.digest = Some(digest);
+    }
+
+    /// Says to all at once what every probe says.
+    pub fn announce(&self) {
         let request = Datagram {
             kind: Kind::Request,
             size: HEADER_BYTES,
@@ -54,7 +55,7 @@ impl Paths {
             // Nobody waits for the answer, and no path takes it for one of its own.
             nonce: rand::random(),
             sent: self.now(),
-            digest: Some(digest),
+            digest: self.digest,
         };
         let lanes = self.lanes.values().map(|lane| (&lane.way, lane.target.destination));
         let legs = self.legs.values().map(|leg| (&leg.way, leg.target.destination));

@@ -1,6 +1,8 @@
 //! Owns the loop's dealings with belief: what the broker tells is judged, kept once a turn, and judged
 //! again when this host or its clock changed. Judges nothing itself.
 
+use std::time::Instant;
+
 use sealane_broker::board::{BoardEvent, Kind};
 
 use crate::facts;
@@ -69,8 +71,22 @@ impl Agent {
         }
     }
 
+    /// Returns when what is believed is to be written, if it waits for that.
+    pub(super) fn next_write(&self) -> Option<Instant> {
+        let session = self.session.as_ref().filter(|_| self.seen.is_some())?;
+        self.writes.until().filter(|_| session.trust.is_due())
+    }
+
     /// Has the disk hold what this turn of the loop brought, before anything is done about it.
     pub(super) fn keep_belief(&mut self) {
+        let is_due = self.session.as_ref().is_some_and(|session| session.trust.is_due());
+        if is_due && self.seen.is_some() && self.writes.grants(Instant::now()) {
+            self.write_belief();
+        }
+    }
+
+    /// Has the disk hold it at once.
+    pub(super) fn write_belief(&mut self) {
         let now = self.now();
         let (Some(session), Some(seen)) = (&mut self.session, &self.seen) else { return };
         if !session.trust.is_due() {

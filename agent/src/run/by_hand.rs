@@ -38,6 +38,12 @@ impl Agent {
         };
         tracing::info!(version = position.version, links = position.link_index, "list by hand");
         self.note(outcome);
+        // What a crash could take back is not said to be accepted.
+        self.write_belief();
+        if self.session.as_ref().is_some_and(|session| !session.trust.is_saved()) {
+            let cause = "StateNotSaved: the disk did not take it".to_owned();
+            return Err(refuse(Fault::State, cause, "free the disk, then give the list again"));
+        }
         answers::document(&document)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sealane_agent::event::Event;
-use sealane_agent::gossip::desk::Desk;
+use sealane_agent::gossip::desk::{Desk, Peers};
 use sealane_agent::gossip::{Gossip, Reception, Told, wire};
 use sealane_agent::inquiry::{self, Listener};
 use sealane_agent::probe_io::{PORT, Way};
@@ -41,6 +41,11 @@ fn settled(place: &tempfile::TempDir) -> Trust {
     }
     trust.keep(NOW, &facts());
     trust
+}
+
+/// These addresses, as peers of member c.
+fn peers<const SOME: usize>(addresses: [IpAddr; SOME]) -> Arc<Peers> {
+    Arc::new(addresses.into_iter().map(|address| (address, Some(member("c")))).collect())
 }
 
 fn member(name: &str) -> ClusterId {
@@ -108,6 +113,46 @@ fn a_lie_is_shown_under_who_told_it_and_disturbs_nobody() {
 }
 
 #[test]
+fn what_is_moot_is_not_shown_any_more() {
+    let place = tempfile::tempdir().unwrap();
+    let mut trust = settled(&place);
+    // Peers that tell of the past are behind, and nobody has to look into that.
+    let [new, old] = [9, 8].map(|sequence| Gateway::b_g1().sequence(sequence).spec(NOW));
+    assert_eq!(hear(&mut trust, None, &[new, old]), (true, 0, Reception::Sound));
+    assert_eq!(shown(&trust), []);
+    // A lie about b is over when b is heard, and any lie when its teller is no peer any more.
+    let lies = || {
+        let b = Gateway { identity: 0xc0, ..Gateway::b_g1().sequence(20) }.spec(NOW);
+        [b, Gateway { identity: 0xb0, ..Gateway::c_g1().sequence(20) }.spec(NOW)]
+    };
+    hear(&mut trust, None, &lies());
+    assert_eq!(shown(&trust).len(), 2);
+    let said = Gateway::b_g1().sequence(10).seen(NOW);
+    trust.written(Kind::Advertisement, said, NOW, &facts());
+    let names = |trust: &Trust| shown(trust).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+    assert_eq!(names(&trust), ["c.g1 (told by c)"]);
+    trust.retain_tellers(&[member("b"), member("c")].into());
+    assert_eq!(names(&trust), ["c.g1 (told by c)"]);
+    trust.retain_tellers(&[member("b")].into());
+    assert_eq!(names(&trust), Vec::<String>::new());
+}
+
+#[test]
+fn what_a_peer_tells_of_a_member_says_nothing_of_that_member() {
+    let place = tempfile::tempdir().unwrap();
+    let mut trust = settled(&place);
+    let forged = Gateway { identity: 0xc0, ..Gateway::b_g1().sequence(9) }.spec(NOW);
+    hear(&mut trust, None, &[forged]);
+    assert!(trust.refusals().values().all(|refusal| refusal.member.is_empty()));
+    let peer = IpAddr::from([192, 0, 2, 1]);
+    let mut gossip = Gossip::default();
+    gossip.tell(knowing());
+    let other = Digest { version: 9, ..gossip.digest() };
+    let heard = [(peer, gossip.digest()), (IpAddr::from([192, 0, 2, 2]), other)];
+    assert_eq!(gossip.agreeing(&heard), [peer]);
+}
+
+#[test]
 fn a_liar_fills_sixteen_lines_and_is_asked_less_and_less() {
     let place = tempfile::tempdir().unwrap();
     let mut trust = settled(&place);
@@ -125,11 +170,24 @@ fn a_liar_fills_sixteen_lines_and_is_asked_less_and_less() {
     let peer = IpAddr::from([192, 0, 2, 1]);
     let mut gossip = Gossip::default();
     let digest = Digest { link_index: 0, version: 9, hash: [1; 8], positions: [1; 8] };
-    gossip.hear(vec![(peer, digest)], &[peer].into());
+    gossip.hear(vec![(peer, digest)], &peers([peer]));
     assert_eq!(gossip.due(), [peer]);
     gossip.took(peer, reception, None);
     gossip.took(peer, Reception::Sound, Some(Ended::Answered));
     assert!(gossip.next_wake().unwrap() > Instant::now() + Duration::from_millis(800));
+}
+
+#[test]
+fn words_without_a_name_are_one_line_without_their_text() {
+    let place = tempfile::tempdir().unwrap();
+    let mut trust = settled(&place);
+    let nameless = |number: u8| {
+        let member = format!("{}{number}", "x".repeat(20_000));
+        AdvertisementSpec { member, ..Gateway::b_g1().spec(NOW) }
+    };
+    let lies: Vec<_> = (0..20).map(nameless).collect();
+    assert_eq!(hear(&mut trust, None, &lies), (false, 1, Reception::Hostile));
+    assert_eq!(shown(&trust), [("(told by c)".to_owned(), Reason::BadName)]);
 }
 
 #[test]
@@ -142,6 +200,45 @@ fn a_forged_list_is_refused_by_name() {
     let expected = [("sealane (told by c)".to_owned(), Reason::ClusterSetBadSignature)];
     assert_eq!(shown(&trust), expected);
     assert_eq!(lanes(&trust), ["b.g1", "c.g1"]);
+}
+
+#[tokio::test]
+async fn a_forged_signature_ends_the_reading_of_that_answer() {
+    let place = tempfile::tempdir().unwrap();
+    let mut trust = settled(&place);
+    let mut forged = Gateway::b_g1().sequence(9).spec(NOW);
+    forged.signed.signature = Gateway::b_g1().sequence(8).spec(NOW).signed.signature;
+    let words = [forged, Gateway::b_g1().sequence(10).spec(NOW)];
+    assert_eq!(hear(&mut trust, None, &words), (false, 1, Reception::Forged));
+    assert_eq!(shown(&trust), [("b.g1 (told by c)".to_owned(), Reason::BadSignature)]);
+
+    let peer = IpAddr::from([192, 0, 2, 1]);
+    let mut gossip = Gossip::default();
+    let digest = Digest { link_index: 0, version: 9, hash: [1; 8], positions: [1; 8] };
+    gossip.hear(vec![(peer, digest)], &peers([peer]));
+    assert_eq!(gossip.due(), [peer]);
+    let reader = tokio::spawn(std::future::pending::<()>());
+    gossip.reads(peer, reader.abort_handle());
+    gossip.took(peer, Reception::Forged, None);
+    assert!(reader.await.is_err_and(|error| error.is_cancelled()));
+    assert!(gossip.next_wake().unwrap() > Instant::now() + Duration::from_millis(800));
+}
+
+#[test]
+fn a_peer_that_is_behind_or_across_a_fork_is_no_liar() {
+    let place = tempfile::tempdir().unwrap();
+    let mut trust = settled(&place);
+    let next = next_list(NOW, |_| {});
+    assert_eq!(hear(&mut trust, Some(&next), &[]), (true, 0, Reception::Sound));
+    let old = signed(&list(NOW));
+    assert_eq!(hear(&mut trust, Some(&old), &[]), (false, 0, Reception::Sound));
+    assert_eq!(shown(&trust), []);
+    let fork = next_list(NOW, |list| drop(list.members.remove(&member("b"))));
+    let teller = member("b");
+    let hearsay = Hearsay { teller: &teller, list: Some(&fork), words: &[] };
+    assert_eq!(trust.told(&hearsay, NOW, &facts()).1, Reception::Sound);
+    let expected = [("sealane (told by b)".to_owned(), Reason::ClusterSetFork)];
+    assert_eq!(shown(&trust), expected);
 }
 
 /// Knows the list and what b and c say.
@@ -174,7 +271,7 @@ fn lane(number: u8) -> Lane {
     let [here, there] = [1, 2].map(|last| IpAddr::from([127, 83, number, last]));
     let desk = Desk::default();
     desk.show(Arc::new(knowing()));
-    desk.serve(&[here].into());
+    desk.serve(peers([here]));
     let (events, _) = mpsc::channel(1);
     let listener = inquiry::listen(&way(there), events, desk.clone()).unwrap();
     Lane { here: way(here), there, desk, _listener: listener }
@@ -223,11 +320,11 @@ async fn a_stranger_is_told_nothing() {
 }
 
 #[tokio::test]
-async fn a_third_question_of_one_peer_waits_fifty_milliseconds() {
+async fn a_third_question_of_one_peer_waits_two_hundred_milliseconds() {
     let lane = lane(3);
     let places: Vec<_> = (0..2).map(|_| lane.desk.pull(lane.here.source).unwrap()).collect();
     let (_, ended) = pull(&lane.here, lane.there, Standing::default()).await;
-    assert_eq!(ended, Ended::Later(Duration::from_millis(50)));
+    assert_eq!(ended, Ended::Later(Duration::from_millis(200)));
     drop(places);
     let (_, ended) = pull(&lane.here, lane.there, Standing::default()).await;
     assert_eq!(ended, Ended::Answered);
@@ -252,7 +349,7 @@ async fn whoever_asks_nonsense_or_says_nothing_is_dropped_and_the_next_is_served
         let read = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut answer)).await;
         // Closed or reset; a peer with two questions under way may be told to wait.
         let _ = read.expect("it is dropped in time");
-        assert!(answer.is_empty() || answer == Frame::Later(50).encode(), "{answer:?}");
+        assert!(answer.is_empty() || answer == Frame::Later(200).encode(), "{answer:?}");
     }
     let until = Instant::now() + DEADLINE;
     while pull(&lane.here, lane.there, Standing::default()).await.1 != Ended::Answered {
@@ -304,4 +401,14 @@ fn what_probes_say_is_what_is_told() {
     assert!(!gossip.is_due());
     gossip.mark_stale();
     assert!(gossip.is_due());
+}
+
+#[test]
+fn news_is_announced_at_once_and_further_news_a_second_later() {
+    let mut gossip = Gossip::default();
+    assert!(gossip.tell(knowing()) && gossip.announces() && !gossip.announces());
+    assert_eq!(gossip.next_wake(), None);
+    assert!(gossip.tell(Telling::default()) && !gossip.announces());
+    let wake = gossip.next_wake().unwrap();
+    assert!(wake > Instant::now() && wake < Instant::now() + Duration::from_secs(1));
 }

@@ -5,13 +5,14 @@ use sealane_agent::config::Role;
 use sealane_agent::event::Event;
 use sealane_broker::board::{BoardEvent, Kind};
 use sealane_broker::publish;
+use sealane_broker::store::Store;
 use sealane_state::host::HostState;
 use sealane_state::owner;
 use sealane_state::route::RouteKey;
-use sealane_view::membership::{LeaveDocument, LeaveRequest, WithoutBroker};
+use sealane_view::membership::{LeaveDocument, LeaveRequest, ListRequest, WithoutBroker};
 use tokio::sync::mpsc::error::TrySendError;
 
-use crate::fixture::{files, list, next_list, no_broker, sighting, signed, token};
+use crate::fixture::{FullDisk, files, list, next_list, no_broker, sighting, signed, token};
 use crate::host::{Broker, DEADLINE, Host, config, eventually, joins_by_itself, now};
 
 async fn joined(place: &std::path::Path, broker: &Broker) -> Host {
@@ -45,6 +46,25 @@ async fn the_status_says_that_the_broker_took_our_word_and_when_our_credential_e
     assert!((3_500..=3_600).contains(&(ends - now().0)), "{ends}");
     let problem = status.problems.iter().find(|it| it.reason == "BrokerCredentialExpires");
     assert!(problem.unwrap().next.contains("--cluster me --rekey"), "{problem:?}");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_by_hand_is_accepted_when_the_disk_has_it_and_not_before() {
+    let broker = Broker::holding(&signed(&list(now()))).await;
+    let place = tempfile::tempdir().unwrap();
+    let host = joined(place.path(), &broker).await;
+    let next = next_list(now(), |_| {});
+    let by_hand = || Question::List(ListRequest { spec: serde_json::to_value(&next).unwrap() });
+    let full = FullDisk::for_file(&Store::open(place.path()).unwrap(), "held.json");
+    let refusal = host.ask(by_hand()).await.unwrap_err();
+    assert_eq!(refusal.fault, Fault::State);
+    let text = serde_json::to_string(&refusal.document).unwrap();
+    assert!(text.contains("StateNotSaved") && text.contains("free the disk"), "{text}");
+    drop(full);
+    eventually("the list is accepted", || async { host.ask(by_hand()).await.is_ok() }).await;
+    let held = std::fs::read_to_string(place.path().join("held.json")).unwrap();
+    assert!(held.contains(&next.signed.signature));
     host.stop().await;
 }
 

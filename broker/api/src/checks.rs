@@ -15,6 +15,12 @@ const PER_SECOND: u32 = 2_000;
 /// A teller passes on the words of many members, and catching up must not take minutes.
 const PER_SECOND_OF_TELLER: u32 = 500;
 const PER_SECOND_OF_TELLERS: u32 = 1_000;
+/// What each teller has beside that, so that two that lie do not silence the others: eight words.
+const OWN_OF_TELLER: u32 = 24;
+
+/// A list is up to 17 signatures and a megabyte to parse, and nobody has a newer one each second.
+const LISTS_PER_SECOND_OF_TELLER: u32 = 2;
+const LISTS_PER_SECOND_OF_TELLERS: u32 = 8;
 
 /// Remembered checks and the budget of the current second.
 #[derive(Debug, Default)]
@@ -24,7 +30,23 @@ pub struct Checks {
     second: UnixTime,
     offered: Spent,
     told: Spent,
+    lists: Spent,
 }
+
+/// What payers of one kind may spend in a second.
+#[derive(Clone, Copy)]
+struct Most {
+    of_one: u32,
+    of_all: u32,
+    /// The first of each payer, which are not taken from what all have.
+    own: u32,
+}
+
+const OFFERED: Most = Most { of_one: PER_SECOND_OF_MEMBER, of_all: PER_SECOND, own: 0 };
+const TOLD: Most =
+    Most { of_one: PER_SECOND_OF_TELLER, of_all: PER_SECOND_OF_TELLERS, own: OWN_OF_TELLER };
+const LISTS: Most =
+    Most { of_one: LISTS_PER_SECOND_OF_TELLER, of_all: LISTS_PER_SECOND_OF_TELLERS, own: 1 };
 
 /// What one kind of payers spent in the current second.
 #[derive(Debug, Default)]
@@ -85,17 +107,28 @@ impl Checks {
         Ok(verifies)
     }
 
-    fn spend(&mut self, budget: Budget<'_>) -> Result<(), Rejected> {
-        let (Budget::Of(_, now) | Budget::ToldBy(_, now)) = budget else { return Ok(()) };
+    /// Takes the judging of one list from the budget of who told it.
+    ///
+    /// # Errors
+    /// `RateLimited` when that is spent.
+    pub fn spend_list(&mut self, teller: &ClusterId, now: UnixTime) -> Result<(), Rejected> {
+        self.begin(now);
+        self.lists.spend(teller, LISTS)
+    }
+
+    fn begin(&mut self, now: UnixTime) {
         if now != self.second {
             self.second = now;
-            (self.offered, self.told) = (Spent::default(), Spent::default());
+            (self.offered, self.told, self.lists) = Default::default();
         }
+    }
+
+    fn spend(&mut self, budget: Budget<'_>) -> Result<(), Rejected> {
+        let (Budget::Of(_, now) | Budget::ToldBy(_, now)) = budget else { return Ok(()) };
+        self.begin(now);
         match budget {
-            Budget::Of(member, _) => self.offered.spend(member, PER_SECOND_OF_MEMBER, PER_SECOND),
-            Budget::ToldBy(teller, _) => {
-                self.told.spend(teller, PER_SECOND_OF_TELLER, PER_SECOND_OF_TELLERS)
-            }
+            Budget::Of(member, _) => self.offered.spend(member, OFFERED),
+            Budget::ToldBy(teller, _) => self.told.spend(teller, TOLD),
             Budget::OwnDisk => Ok(()),
         }
     }
@@ -112,15 +145,17 @@ impl Checks {
 }
 
 impl Spent {
-    fn spend(&mut self, payer: &ClusterId, most: u32, most_of_all: u32) -> Result<(), Rejected> {
+    fn spend(&mut self, payer: &ClusterId, most: Most) -> Result<(), Rejected> {
         let spent = self.by.get(payer).copied().unwrap_or(0);
-        if spent >= most {
+        if spent >= most.of_one {
             return Err(Reason::RateLimited.about(format!("new signatures of {payer}")));
         }
-        if self.all >= most_of_all {
-            return Err(Reason::RateLimited.about("new signatures of all members"));
+        if spent >= most.own {
+            if self.all >= most.of_all {
+                return Err(Reason::RateLimited.about("new signatures of all members"));
+            }
+            self.all += 1;
         }
-        self.all += 1;
         self.by.insert(payer.clone(), spent + 1);
         Ok(())
     }

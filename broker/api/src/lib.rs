@@ -14,6 +14,7 @@ pub mod held;
 pub mod keys;
 pub mod kinds;
 pub mod names;
+pub mod pace;
 pub mod probe_address;
 pub mod psk;
 pub mod reason;

@@ -61,7 +61,7 @@ reasons! {
     BadEncoding Never "base64 or a length is not exact" "publish the object again with sealane"
     NameMismatch Never "the object's name is not the one its spec gives" "look who wrote the object"
     BadName Never "a name is not a valid member or gateway name" "rename to lower-case letters, digits and dashes"
-    RateLimited Soon "too many new signatures to check in this second" "wait; look who floods if it lasts"
+    RateLimited Soon "too many new signatures or words in this second" "wait; look who floods if it lasts"
     Malformed Never "the payload is not the strict JSON of its kind" "look for a faulty or hostile writer"
     UnsupportedVersion Never "the payload is of a version this program does not know" "upgrade sealane here"
     UnknownCritical Never "the payload needs an extension this program does not know" "upgrade sealane here"

@@ -13,6 +13,7 @@ use crate::held::{Held, HeldGateway, Position};
 use crate::keys::VerifyKey;
 use crate::kinds::AdvertisementSpec;
 use crate::names::{ClusterId, ClusterSetId, GatewayId};
+use crate::pace::Pace;
 use crate::reason::{Dropped, Reason, Rejected, Warning};
 use crate::remote::{LocalFacts, RemoteGateway};
 use crate::time::UnixTime;
@@ -81,6 +82,7 @@ pub struct Receiver {
     in_use: KeysInUse,
     siblings: BTreeMap<GatewayId, HeldGateway>,
     checks: Checks,
+    pace: Pace,
 }
 
 impl Receiver {
@@ -95,6 +97,7 @@ impl Receiver {
             in_use: KeysInUse::new(),
             siblings: BTreeMap::new(),
             checks: Checks::default(),
+            pace: Pace::default(),
         }
     }
 
@@ -203,6 +206,7 @@ impl Receiver {
                 Verdict::Own(position)
             }
             Ok((id, Judged::Newer(sound))) => {
+                self.pace.took(&id, case.now);
                 let dropped = self.believe(case.now, &id, *sound, offer.spec);
                 let warnings =
                     self.seen(&id, case.facts).map_or_else(Vec::new, |seen| seen.warnings);
@@ -216,7 +220,8 @@ impl Receiver {
             return Err(Reason::UnknownMember.about("no ClusterSet is believed yet"));
         };
         let Case { now, facts, contested, source } = case;
-        let context = Context { now, list, held: &self.held, facts, contested, source };
+        let (held, pace) = (&self.held, &self.pace);
+        let context = Context { now, list, held, facts, pace, contested, source };
         judge::judge(&context, &mut self.checks, &self.in_use, envelope)
     }
 
@@ -229,8 +234,8 @@ impl Receiver {
     ) -> BTreeSet<VerifyKey> {
         let Some(list) = &self.list else { return BTreeSet::new() };
         let none = BTreeSet::new();
-        let held = &self.held;
-        let context = Context { now, list, held, facts, contested: &none, source: Source::Broker };
+        let (held, pace, source) = (&self.held, &self.pace, Source::Broker);
+        let context = Context { now, list, held, facts, pace, contested: &none, source };
         let mut identities: BTreeMap<VerifyKey, BTreeSet<[u8; 32]>> = BTreeMap::new();
         for offer in offers {
             let Ok(envelope) = envelope::open(offer.name, offer.spec) else { continue };

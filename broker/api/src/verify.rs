@@ -14,6 +14,7 @@ use crate::clusterset::ClusterSet;
 use crate::held::Held;
 use crate::keys::VerifyKey;
 use crate::names::ClusterId;
+use crate::pace::Pace;
 use crate::remote::LocalFacts;
 use crate::time::UnixTime;
 use std::collections::BTreeSet;
@@ -40,6 +41,8 @@ pub struct Context<'a> {
     pub held: &'a Held,
     /// What only this host knows.
     pub facts: &'a LocalFacts,
+    /// What gateways said lately.
+    pub pace: &'a Pace,
     /// Join keys under which one batch offers two identities while none is held.
     pub contested: &'a BTreeSet<VerifyKey>,
     /// Where the object comes from.

@@ -13,11 +13,21 @@ use std::sync::Arc;
 pub type FrameBytes = Arc<[u8]>;
 
 /// Everything a host can tell at one moment.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Telling {
     standing: Standing,
+    /// Hashed once: it is asked for in each turn of a host's loop.
+    digest: Digest,
     list: Option<FrameBytes>,
     words: BTreeMap<NameHash, FrameBytes>,
+}
+
+impl Default for Telling {
+    fn default() -> Self {
+        let standing = Standing::default();
+        let digest = standing.digest();
+        Self { standing, digest, list: None, words: BTreeMap::new() }
+    }
 }
 
 impl Telling {
@@ -40,6 +50,7 @@ impl Telling {
             telling.standing.words.insert(name, standing);
             telling.words.insert(name, frame);
         }
+        telling.digest = telling.standing.digest();
         telling
     }
 
@@ -51,8 +62,8 @@ impl Telling {
 
     /// Returns that in brief, for probes.
     #[must_use]
-    pub fn digest(&self) -> Digest {
-        self.standing.digest()
+    pub const fn digest(&self) -> Digest {
+        self.digest
     }
 
     /// Returns what a host that stands at `theirs` lacks, framed, the list first; without the end.

@@ -4,6 +4,7 @@ use super::{Receiver, Verdict};
 use crate::clusterset::{ClusterSet, ListPosition};
 use crate::clusterset_payload::ClusterSetPayload;
 use crate::kinds::ClusterSetSpec;
+use crate::names::ClusterId;
 use crate::reason::{Reason, Rejected, Warning};
 use crate::remote::LocalFacts;
 use crate::sign;
@@ -21,6 +22,24 @@ impl Receiver {
         match self.newer_list(spec) {
             Ok(Some(list)) => self.take_over(now, facts, list, spec),
             Ok(None) => Verdict::Unchanged,
+            Err(rejected) => Verdict::Rejected(rejected),
+        }
+    }
+
+    /// Judges a ClusterSet that a peer of member `teller` told inside a lane. It is judged like any
+    /// other, but each that is not held costs the teller.
+    pub fn accept_told_clusterset(
+        &mut self,
+        now: UnixTime,
+        facts: &LocalFacts,
+        teller: &ClusterId,
+        spec: &ClusterSetSpec,
+    ) -> Verdict {
+        if self.held.clusterset.as_ref().is_some_and(|held| clusterset::is_same(held, spec)) {
+            return Verdict::Unchanged;
+        }
+        match self.checks.spend_list(teller, now) {
+            Ok(()) => self.accept_clusterset(now, facts, spec),
             Err(rejected) => Verdict::Rejected(rejected),
         }
     }

@@ -37,6 +37,9 @@ pub fn judge(against: Against<'_>, spec: &ClusterSetSpec) -> Result<Judged, Reje
     if spec.links.len() > MAX_LINKS {
         return Err(Reason::TooLarge.about("more than 16 root links"));
     }
+    if against.held.is_some_and(|(held, _)| is_same(held, spec)) {
+        return Ok(Judged::Unchanged);
+    }
     let signed = spec.signed.decode(clusterset::MAX_BYTES)?;
     let links = decode_links(&spec.links)?;
     let genesis = genesis(against.anchor, spec)?;
@@ -55,6 +58,12 @@ pub fn judge(against: Against<'_>, spec: &ClusterSetSpec) -> Result<Judged, Reje
         return Ok(Judged::Unchanged);
     }
     payload.judge(&authority.every_key).map(Judged::Newer)
+}
+
+/// Says whether these are the bytes of the list that is held: those were verified.
+#[must_use]
+pub fn is_same(held: &ClusterSetSpec, spec: &ClusterSetSpec) -> bool {
+    held.signed == spec.signed && held.links == spec.links && held.genesis == spec.genesis
 }
 
 /// The keys in force after some links.

@@ -74,6 +74,11 @@ pub fn judge(
     if is_offered && order(entry, held, position, digest)? == Order::Same {
         return Ok(Judged::Unchanged);
     }
+    // What ends a lane never waits; it can only once for each word that did.
+    let is_end = payload.state == State::Withdrawn && held.is_some_and(HeldGateway::is_live);
+    if is_offered && !is_end {
+        context.pace.allows(id, context.now)?;
+    }
     let networks = networks(context, &payload)?;
     if is_offered {
         granted(entry, &networks, &payload)?;

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use sealane_api::gossip::frame::{Frame, FrameError, HEADER_BYTES, Header, Kind, MAX_BYTES};
 use sealane_api::gossip::standing::{Digest, ListStanding, NameHash, Standing, WordStanding};
 use sealane_api::gossip::telling::Telling;
+use sealane_api::kinds::ClusterSetSpec;
 use sealane_api::names::GatewayId;
 use sealane_api::reason::Reason;
 use sealane_api::receiver::{Offer, Verdict};
@@ -187,6 +188,42 @@ fn evidence_that_root_signed_two_lists_is_told() {
     b.accept_list(&next_list(|list| drop(list.members.remove(&member("c")))));
     let verdicts = pull(&mut b, &a, "a");
     assert_eq!(reason_of(&verdicts[0]), Some(Reason::ClusterSetFork));
+}
+
+#[test]
+fn the_digest_is_that_of_the_standing_and_hashed_when_it_is_made() {
+    let a = gateway("a");
+    for told in [Telling::default(), telling(&a)] {
+        assert_eq!(told.digest(), told.standing().digest());
+    }
+    assert_ne!(telling(&a).digest(), Telling::default().digest());
+}
+
+#[test]
+fn a_list_that_is_held_costs_nothing_and_others_cost_who_tells_them() {
+    let mut a = gateway("a");
+    let held = signed_list(&list());
+    let mut forged = next_list(|_| {});
+    forged.signed.signature = held.signed.signature.clone();
+    let mut told = |teller: &str, spec: &ClusterSetSpec| {
+        let (now, facts) = (a.now, a.facts.clone());
+        let verdict = a.receiver.accept_told_clusterset(now, &facts, &member(teller), spec);
+        if verdict == Verdict::Unchanged { None } else { reason_of(&verdict) }
+    };
+    assert!((0..20).all(|_| told("b", &held).is_none()));
+    let bad = Some(Reason::ClusterSetBadSignature);
+    let answers: Vec<_> = (0..4).map(|_| told("b", &forged)).collect();
+    assert_eq!(answers, [bad, bad, Some(Reason::RateLimited), Some(Reason::RateLimited)]);
+    assert_eq!(told("b", &held), None);
+    assert_eq!(told("c", &forged), bad);
+    // Whatever all others spend, the first list of each counts.
+    for member in (0..20).map(|number| format!("m{number}")) {
+        for _ in 0..4 {
+            let _ = told(&member, &forged);
+        }
+    }
+    let answers: Vec<_> = (0..2).map(|_| told("d", &forged)).collect();
+    assert_eq!(answers, [bad, Some(Reason::RateLimited)]);
 }
 
 #[test]

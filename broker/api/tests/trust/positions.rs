@@ -137,3 +137,32 @@ fn fewer_gateways_granted_ends_those_accepted_last() {
     assert_eq!(dropped[0].rejected.reason, Reason::TooManyGateways);
     assert_eq!(host.names(), ["b.g2"]);
 }
+
+#[test]
+fn a_gateway_that_never_rests_is_heard_once_a_second_after_a_burst_and_its_end_at_once() {
+    let mut host = Host::settled();
+    host.now.0 += 60;
+    for sequence in 8..13 {
+        host.accept(&Ad::b_g1().sequence(sequence));
+    }
+    host.reject(&Ad::b_g1().sequence(13), Reason::RateLimited);
+    // The others are heard, and in a minute so is it: sixty words of it, not more.
+    host.accept(&Ad::c_g1().sequence(8));
+    let mut accepted = 0;
+    for step in 0..240 {
+        host.now.0 += u64::from(step % 4 == 0);
+        let verdict = host.offer(&Ad::b_g1().sequence(13 + step));
+        accepted += u32::from(matches!(verdict, Verdict::Accepted { .. }));
+    }
+    assert_eq!(accepted, 60);
+    let withdrawn = |sequence| {
+        Ad::b_g1().sequence(sequence).edit(|payload| {
+            payload["state"] = json!("withdrawn");
+            payload["tunnels"] = json!([]);
+        })
+    };
+    host.accept(&withdrawn(900));
+    host.reject(&withdrawn(901), Reason::RateLimited);
+    host.now.0 += 2;
+    host.accept(&withdrawn(901));
+}

@@ -250,3 +250,21 @@ fn a_flood_in_every_members_name_costs_a_bounded_number_of_checks() {
     assert_eq!(check(&members[0], usize::MAX, NOW), Err(()));
     assert_eq!(check(&members[0], usize::MAX, NOW.plus_seconds(1)), Ok(false));
 }
+
+#[test]
+fn members_that_tell_forgeries_leave_each_other_member_a_share() {
+    let mut checks = Checks::default();
+    let key = seed(identity_of("b")).public();
+    let mut tell = |teller: &str, message: usize| {
+        let teller = member(teller);
+        let budget = Budget::ToldBy(&teller, NOW);
+        checks.verifies(budget, &key, &message.to_le_bytes(), &[7; 64]).is_ok()
+    };
+    for (at, hostile) in ["a", "b", "c", "d"].into_iter().enumerate() {
+        for message in 0..2_000 {
+            let _ = tell(hostile, at * 10_000 + message);
+        }
+    }
+    let honest = (0..1_000).filter(|message| tell("honest", 100_000 + message)).count();
+    assert_eq!(honest, 24, "eight words");
+}
