@@ -21,6 +21,9 @@ wg-quick    wireguard-tools   lanes that are made the usual way
 qemu-system-x86_64 qemu-system-x86 a guest whose kernel has WireGuard, by software alone
 modprobe    kmod              which modules of that kernel need which
 busybox     busybox           the guest's shell
+openssl     openssl           reading an API server's pin, as charts/README.md shows
+setpriv     util-linux        programs that end with the test that started them
+go          golang-go         building wireguard-go, kube-apiserver and etcd, which are not packaged or too old
 script      bsdutils          a terminal for the commands of README.md that ask there
 LIST
 }

@@ -2,7 +2,9 @@
 //! stands there, the demo, fuzzing, and the simulation. Owns no test.
 #![doc = include_str!("../README.md")]
 
+pub mod assets;
 pub mod interop;
+pub mod kubernetes;
 pub mod lab;
 pub mod traffic;
 pub mod product;

@@ -24,6 +24,9 @@ use tokio::{
 
 /// Changes copied out of the history at once: what a slow reader can hold in memory.
 const BATCH: usize = 64;
+/// How long before its timeout a watch marks where it is, for the one that goes on from there; as an
+/// API server does.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// How often a quiet watch checks whether its credential still holds.
 const CREDENTIAL_CHECK: Duration = Duration::from_secs(5);
 
@@ -60,7 +63,7 @@ impl Watch {
     async fn run(self, frames: mpsc::Sender<Bytes>) {
         let deadline = Instant::now() + self.request.timeout;
         let end = tokio::select! {
-            end = self.feed(&frames) => end,
+            end = self.feed(&frames, deadline) => end,
             () = tokio::time::sleep_until(deadline) => End::Closed,
             () = self.app.stopping.cancelled() => End::Closed,
             () = frames.closed() => End::Closed,
@@ -80,13 +83,15 @@ impl Watch {
         drop(self.pass);
     }
 
-    async fn feed(&self, frames: &mpsc::Sender<Bytes>) -> End {
+    async fn feed(&self, frames: &mpsc::Sender<Bytes>, deadline: Instant) -> End {
         let mut revisions = self.app.store.revisions();
         let mut cursor = match self.begin(frames).await {
             Ok(cursor) => cursor,
             Err(end) => return end,
         };
-        let mut bookmarked = Instant::now();
+        let interval = self.app.bookmark_interval;
+        let last = deadline.checked_sub(FAREWELL).unwrap_or(deadline);
+        let mut due = last.min(Instant::now() + interval);
         loop {
             revisions.mark_unchanged();
             match self.advance(cursor, frames).await {
@@ -97,15 +102,16 @@ impl Watch {
                 Ok(None) => {}
                 Err(end) => return end,
             }
-            let bookmark =
-                self.request.bookmarks && bookmarked.elapsed() >= self.app.bookmark_interval;
-            if bookmark {
-                bookmarked = Instant::now();
-                if let Err(end) = self.send(frames, self.bookmark(cursor, false)).await {
+            let now = Instant::now();
+            if now >= due {
+                due = if due < last { last.min(now + interval) } else { deadline };
+                if self.request.bookmarks
+                    && let Err(end) = self.send(frames, self.bookmark(cursor, false)).await
+                {
                     return end;
                 }
             }
-            let pause = self.app.bookmark_interval.min(CREDENTIAL_CHECK);
+            let pause = CREDENTIAL_CHECK.min(due.saturating_duration_since(now));
             if let Ok(Err(_)) = timeout(pause, revisions.changed()).await {
                 return End::Closed;
             }

@@ -7,8 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::assets;
 use crate::interop::archive::Archive;
-use crate::interop::assets;
 use crate::lab::error::{LabError, Step};
 
 /// Programs of this machine that the guest has too.

@@ -6,7 +6,8 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
-use crate::interop::assets::{self, AssetError};
+use crate::assets;
+use crate::assets::program::{AssetError, WIREGUARD_GO};
 use crate::interop::end::{End, Ground, Make};
 use crate::interop::image::Image;
 use crate::interop::machine::Machine;
@@ -75,7 +76,7 @@ impl Pair {
         let make = match partner {
             Partner::Itself => Make::Ours,
             Partner::Kernel => Make::Kernel,
-            Partner::WireguardGo => match assets::wireguard_go()? {
+            Partner::WireguardGo => match WIREGUARD_GO.obtain()? {
                 Some(path) => Make::WireguardGo(path),
                 None => return Ok(None),
             },

@@ -11,7 +11,7 @@ use sealane_state::host::HostState;
 use sealane_state::link::Backend;
 use sealane_state::name::LinkName;
 use sealane_state::wireguard::Peer;
-use sealane_tests::interop::assets;
+use sealane_tests::assets;
 use sealane_tests::interop::image::Image;
 use sealane_tests::interop::machine::Machine;
 use sealane_tests::lab::world::Lab;
