@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::config::{Config, Networks, Node, Paths, Role, Tunnel};
+use crate::config::{Config, Networks, Node, Paths, Role, Supervision, Tunnel};
 use crate::config_value::{FileProblem, Place, line_of};
 
 #[derive(Deserialize)]
@@ -57,7 +57,7 @@ struct FileNode {
 #[serde(deny_unknown_fields, default)]
 struct FileTunnel {
     backend: Spanned<String>,
-    supervision: Spanned<String>,
+    supervision: Option<Spanned<String>>,
     listen_port: Spanned<u16>,
     mtu: Option<Spanned<u32>>,
     endpoints: Vec<Spanned<String>>,
@@ -68,7 +68,7 @@ impl Default for FileTunnel {
     fn default() -> Self {
         Self {
             backend: Spanned::new(0..0, "auto".to_owned()),
-            supervision: Spanned::new(0..0, "agent".to_owned()),
+            supervision: None,
             listen_port: Spanned::new(0..0, 51820),
             mtu: None,
             endpoints: Vec::new(),
@@ -111,11 +111,11 @@ impl Default for FileMetrics {
 
 /// Reads the text of a configuration file.
 ///
-/// An absent node name is left empty.
+/// An absent node name is left empty; `supervision` is used where the file names none.
 ///
 /// # Errors
 /// The first [`FileProblem`], in the order of the file's tables.
-pub fn parse(text: &str) -> Result<Config, FileProblem> {
+pub fn parse(text: &str, supervision: Supervision) -> Result<Config, FileProblem> {
     let file: File = toml::from_str(text).map_err(|error| syntax_problem(text, &error))?;
     let at = Place { text };
     let node = file.node.map(|name| at.node_name("node", &name)).transpose()?.unwrap_or_default();
@@ -129,7 +129,7 @@ pub fn parse(text: &str) -> Result<Config, FileProblem> {
         token_file: file.token_file,
         networks: file.networks.checked(&at)?,
         nodes,
-        tunnel: file.tunnel.checked(&at)?,
+        tunnel: file.tunnel.checked(&at, supervision)?,
         metrics: at.metrics(&file.metrics.listen)?,
         paths: Paths {
             state: file.paths.state,
@@ -171,12 +171,13 @@ impl FileNode {
 }
 
 impl FileTunnel {
-    fn checked(&self, at: &Place<'_>) -> Result<Tunnel, FileProblem> {
+    fn checked(&self, at: &Place<'_>, supervision: Supervision) -> Result<Tunnel, FileProblem> {
+        let named = self.supervision.as_ref().map(|text| at.supervision(text)).transpose()?;
         let endpoints = self.endpoints.iter().map(|text| at.socket("tunnel.endpoints", text));
         let ignored = self.ignored_links.iter().map(|text| at.link("tunnel.ignored_links", text));
         Ok(Tunnel {
             backend: at.backend(&self.backend)?,
-            supervision: at.supervision(&self.supervision)?,
+            supervision: named.unwrap_or(supervision),
             listen_port: at.port(&self.listen_port)?,
             mtu: self.mtu.as_ref().map(|mtu| at.mtu(mtu)).transpose()?,
             endpoints: endpoints.collect::<Result<_, _>>()?,

@@ -21,6 +21,8 @@ wg-quick    wireguard-tools   lanes that are made the usual way
 qemu-system-x86_64 qemu-system-x86 a guest whose kernel has WireGuard, by software alone
 modprobe    kmod              which modules of that kernel need which
 busybox     busybox           the guest's shell
+systemd-nspawn systemd-container a machine that systemd boots, for the units
+mmdebstrap  mmdebstrap        the Debian that this machine runs
 script      bsdutils          a terminal for the commands of README.md that ask there
 LIST
 }
@@ -68,6 +70,25 @@ guest_kernel() {
     rm -r "$work"
 }
 
+# A Debian with systemd as its first program, of the release of this machine, as programs built here
+# run on it.
+debian_tree() {
+    release=$(. /etc/os-release && echo "${VERSION_CODENAME:-bookworm}")
+    tree=$assets/debian-$release
+    if [ -e "$tree" ]; then return; fi
+    echo "to unpack:  Debian $release into $tree (a machine that systemd boots; about 2 minutes)"
+    mkdir -p "$assets"
+    work=$(mktemp -d "$assets/debian.XXXXXX")
+    # What a host has that runs the units: systemd, D-Bus, and the programs that they and tests call.
+    if $as_root mmdebstrap --quiet --variant=minbase --format=directory \
+        --include=systemd,systemd-sysv,dbus,iproute2,nftables,procps "$release" "$work/root"; then
+        mv "$work/root" "$tree"
+    else
+        echo "setup: no Debian to boot here: tests of the units will fail" >&2
+    fi
+    $as_root rm -rf "$work"
+}
+
 missing=
 while read -r program package purpose; do
     has "$program" && continue
@@ -79,6 +100,7 @@ LIST
 
 if [ -z "$missing" ]; then
     guest_kernel
+    debian_tree
     [ "${1:-}" = --quiet ] || echo "setup: every system package is there"
     exit 0
 fi
@@ -111,4 +133,5 @@ done <<LIST
 $(needs)
 LIST
 guest_kernel
+debian_tree
 echo "setup: done"

@@ -3,6 +3,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod interop;
+pub mod booted;
 pub mod lab;
 pub mod traffic;
 pub mod product;

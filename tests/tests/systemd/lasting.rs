@@ -1,0 +1,122 @@
+//! Owns the tests of what outlives what: the tunnel its agent, the lanes both, and rules and routes
+//! systemd-networkd; and of what stays when the host leaves, which is nothing.
+
+use sealane_tests::lab::wait::eventually;
+
+use crate::scene::{AGENT, SOON, Scene, TUNNEL};
+
+#[test]
+fn an_agent_that_restarts_or_hangs_costs_no_packet_and_its_tunnel_does_not_notice() {
+    let scene = Scene::joined("unit-restart");
+    let link = || scene.here.run("ip -o link show sealane0").unwrap();
+    let (tunnel, before) = (scene.pid(TUNNEL), link());
+    let flow = scene.flow();
+
+    let agent = scene.pid(AGENT);
+    scene.machine.run("systemctl restart sealane-agent").unwrap();
+    assert_ne!(scene.pid(AGENT), agent);
+    scene.await_lane();
+
+    // As the unit, but that nobody has to wait half a minute.
+    let folder = "/run/systemd/system/sealane-agent.service.d";
+    scene.machine.run(&format!("mkdir -p {folder}")).unwrap();
+    scene.machine.write_file(&format!("{folder}/soon.conf"), "[Service]\nWatchdogSec=2").unwrap();
+    assert_eq!(scene.machine.property(AGENT, "WatchdogUSec").unwrap(), "30s");
+    scene.machine.run("systemctl daemon-reload && systemctl restart sealane-agent").unwrap();
+    let hung = scene.pid(AGENT);
+    scene.machine.run(&format!("kill -s STOP {hung}")).unwrap();
+    scene.comes_anew(AGENT, hung);
+    assert!(scene.machine.journal(AGENT).contains("watchdog"), "{}", scene.machine.journal(AGENT));
+    scene.await_lane();
+
+    let report = flow.stop().unwrap();
+    assert_eq!(report.lost, 0, "{report:?}");
+    assert_eq!((scene.pid(TUNNEL), link()), (tunnel, before));
+    let inside = scene.machine.run(&format!("cat /proc/{tunnel}/cgroup")).unwrap();
+    assert!(inside.contains(TUNNEL) && !inside.contains(AGENT), "{inside}");
+}
+
+#[test]
+fn a_tunnel_that_dies_hangs_or_loses_its_link_is_started_anew_and_filled_by_the_agent() {
+    let scene = Scene::joined("unit-tunnel");
+    let tunnel = scene.pid(TUNNEL);
+    scene.machine.run(&format!("kill -s KILL {tunnel}")).unwrap();
+    scene.comes_anew(TUNNEL, tunnel);
+    drop(scene.flow().stop().unwrap());
+
+    let tunnel = scene.pid(TUNNEL);
+    scene.here.run("ip link delete sealane0").unwrap();
+    scene.comes_anew(TUNNEL, tunnel);
+    drop(scene.flow().stop().unwrap());
+
+    let tunnel = scene.pid(TUNNEL);
+    assert_eq!(scene.machine.property(TUNNEL, "WatchdogUSec").unwrap(), "10s");
+    scene.machine.run(&format!("kill -s STOP {tunnel}")).unwrap();
+    scene.comes_anew(TUNNEL, tunnel);
+    drop(scene.flow().stop().unwrap());
+}
+
+#[test]
+fn networkd_that_starts_takes_away_none_of_our_rules_and_routes() {
+    let scene = Scene::joined("unit-networkd");
+    let drop_in = "/usr/lib/systemd/networkd.conf.d/50-sealane.conf";
+    let uplink = "[Match]\nName=eth0\n\n[Network]\nKeepConfiguration=yes\nIPv6AcceptRA=no";
+    scene.machine.write_file("/etc/systemd/network/20-uplink.network", uplink).unwrap();
+    scene.machine.run("systemctl stop sealane-agent").unwrap();
+    let ours = || {
+        let show = ["rule", "-6 rule", "route show table all", "-6 route show table all"];
+        let shown = show.map(|what| scene.here.run(&format!("ip {what}")).unwrap()).concat();
+        let ours = |line: &&str| line.contains("proto 82") || line.contains("518");
+        shown.lines().filter(ours).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let before = ours();
+    assert!(before.iter().any(|line| line.contains("lookup")), "{before:?}");
+    let restart = || {
+        scene.machine.run("systemctl restart systemd-networkd").unwrap();
+        eventually(SOON, "networkd has done its work on the uplink", || {
+            let told = scene.machine.run("networkctl status eth0 --no-pager").unwrap();
+            if told.contains("(configured)") { Ok(()) } else { Err(told) }
+        })
+        .unwrap();
+    };
+    restart();
+    assert_eq!(ours(), before);
+    let lane = scene.machine.run("networkctl list sealane0 --no-legend").unwrap();
+    assert!(lane.contains("unmanaged"), "{lane}");
+
+    // Were it not for the drop-in.
+    scene.machine.run(&format!("mv {drop_in} /root/")).unwrap();
+    restart();
+    eventually(SOON, "networkd without our drop-in removes rules", || {
+        let left = ours();
+        if left.len() < before.len() { Ok(()) } else { Err(format!("{left:?}")) }
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_host_that_leaves_keeps_no_link_rule_socket_or_running_tunnel() {
+    let scene = Scene::joined("unit-leave");
+    scene.machine.run("systemctl stop sealane-agent").unwrap();
+    assert_eq!(scene.machine.property(TUNNEL, "ActiveState").unwrap(), "active");
+    scene.flow().stop().unwrap();
+
+    scene.machine.run("systemctl start sealane-agent && sealane leave").unwrap();
+    assert_eq!(scene.machine.property(TUNNEL, "ActiveState").unwrap(), "inactive");
+    scene.machine.run("systemctl stop sealane-agent").unwrap();
+    let left = scene.machine.run("find /run/wireguard /run/sealane -not -type d").unwrap();
+    assert_eq!(left, "");
+    for (what, mark) in [
+        ("ip link", "sealane"),
+        ("ip rule", "518"),
+        ("ip -6 rule", "518"),
+        ("ip route show table all", "proto 82"),
+        ("ip -6 route show table all", "proto 82"),
+        ("nft list ruleset", "sealane"),
+    ] {
+        let shown = scene.here.run(what).unwrap();
+        assert!(!shown.contains(mark), "{what}: {shown}");
+    }
+    let path = scene.machine.property("sealane-tunnel@sealane0.path", "ActiveState").unwrap();
+    assert_eq!(path, "inactive", "nobody is left who would ask");
+}
