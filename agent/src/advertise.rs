@@ -100,7 +100,7 @@ pub enum AuthorError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The file is not what this program writes.
-    #[error("{path}: {cause}; restore it, or leave and join again")]
+    #[error("{path}: {cause}; remove it: a certificate of a later generation takes its place")]
     Damaged {
         /// The file.
         path: String,

@@ -1,7 +1,7 @@
 //! Owns the standing repair of the host, on a thread of its own: look, compare with what is wanted,
 //! change, look again. Does not know why anything is wanted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,9 @@ use sealane_kernel::netlink::relevance::HostEvent;
 use sealane_state::diff::diff;
 use sealane_state::facts::{Observation, RoutingSnapshot};
 use sealane_state::host::HostState;
+use sealane_state::name::LinkName;
 use sealane_state::sysctl::SysctlKey;
+use sealane_state::wireguard::Device;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -22,6 +24,11 @@ use crate::event::Event;
 const BURST: Duration = Duration::from_millis(20);
 /// First wait after a change that was refused; doubled up to [`LONGEST_RETRY`].
 const RETRY: Duration = Duration::from_millis(250);
+/// No monitor tells what is done to WireGuard peers: the devices are compared this often.
+const GLANCE: Duration = Duration::from_millis(400);
+/// A glance is not repeated before this many times as long as it took: it costs a twentieth of a core
+/// at most.
+const GLANCE_REST: u32 = 20;
 /// After a pass the hand rests this many times as long as the pass took, whatever happens on the
 /// host: a host that never comes to rest does not cost more than a share of a core.
 const REST: u32 = 3;
@@ -33,8 +40,7 @@ const LONGEST_RETRY: Duration = Duration::from_secs(10);
 pub struct Wish {
     /// The host as it should be; `None` as long as nobody knows: nothing is changed then.
     pub host: Option<Arc<HostState>>,
-    /// A look at the host is due after this long without a reason: for what no monitor tells, such
-    /// as WireGuard peers and settings.
+    /// A look at the host is due after this long without a reason: for what no monitor tells.
     pub patrol: Duration,
 }
 
@@ -60,7 +66,7 @@ pub struct Terrain {
 }
 
 /// A question that only a look at the host answers.
-pub type Errand = oneshot::Sender<Result<Terrain, String>>;
+pub type Errand = oneshot::Sender<Result<Arc<Terrain>, String>>;
 
 /// What the hand is connected to.
 pub struct Strings {
@@ -81,7 +87,7 @@ pub struct Strings {
 pub fn take_charge(host: Host, strings: Strings) -> std::io::Result<()> {
     let runtime = Handle::current();
     std::thread::Builder::new().name("hand".to_owned()).spawn(move || {
-        let mut hand = Hand { host, strings };
+        let mut hand = Hand { host, strings, survey: None, devices: BTreeMap::new() };
         runtime.block_on(hand.keep());
     })?;
     Ok(())
@@ -90,6 +96,27 @@ pub fn take_charge(host: Host, strings: Strings) -> std::io::Result<()> {
 struct Hand {
     host: Host,
     strings: Strings,
+    survey: Option<Survey>,
+    /// Devices as the last pass left them.
+    devices: BTreeMap<LinkName, Device>,
+}
+
+/// The last look at rules, routes and tables that somebody asked for.
+struct Survey {
+    terrain: Result<Arc<Terrain>, String>,
+    until: Instant,
+}
+
+impl Survey {
+    /// One that took so long and ends now; it serves whoever asks soon after, so that questions, which
+    /// other members may ask, take no more than a share of this thread.
+    fn ended(terrain: Result<Terrain, String>, now: Instant, took: Duration) -> Self {
+        Self { terrain: terrain.map(Arc::new), until: now + Pace::rest(took) }
+    }
+
+    fn serves(&self, now: Instant) -> bool {
+        now < self.until
+    }
 }
 
 /// Nobody listens any more.
@@ -133,6 +160,7 @@ impl Hand {
             let began = Instant::now();
             let (event, failed) = match self.pass() {
                 Ok(pass) => {
+                    self.devices.clone_from(&pass.seen.ours.devices);
                     let failed = !pass.failed.is_empty();
                     (Event::Host(pass), failed)
                 }
@@ -181,6 +209,25 @@ impl Hand {
         Ok(pass)
     }
 
+    /// Says whether some device is not as the last pass left it; one that is gone is not.
+    fn has_strayed(&mut self) -> bool {
+        let links = self.devices.keys().cloned().collect();
+        self.host.devices(&links) != self.devices
+    }
+
+    /// Looks at what packets meet, or recalls a look of a moment ago.
+    fn survey(&mut self) -> Result<Arc<Terrain>, String> {
+        let began = Instant::now();
+        if let Some(survey) = self.survey.as_ref().filter(|survey| survey.serves(began)) {
+            return survey.terrain.clone();
+        }
+        let routing = self.host.routing().map_err(|refusal| refusal.to_string());
+        let ruleset = self.host.ruleset().ok();
+        let terrain = routing.map(|routing| Terrain { routing, ruleset });
+        let survey = Survey::ended(terrain, Instant::now(), began.elapsed());
+        self.survey.insert(survey).terrain.clone()
+    }
+
     /// Waits for a reason to look: a new wish, a change on the host once `rested`, or the time given.
     async fn until_called(
         &mut self,
@@ -190,19 +237,26 @@ impl Hand {
     ) -> Result<(), Unheard> {
         let mut due = Instant::now() + longest;
         let mut monitored = true;
+        let mut glance = Instant::now() + GLANCE;
         loop {
             tokio::select! {
                 // An agent that ends lets go of the wish first: no timer is asked after its end.
                 biased;
                 changed = self.strings.wish.changed() => return changed.map_err(|_| Unheard),
+                // Before any question: whoever asks without end does not stop the repair.
+                () = tokio::time::sleep_until(due) => return Ok(()),
+                () = tokio::time::sleep_until(glance), if !self.devices.is_empty() => {
+                    let began = Instant::now();
+                    if self.has_strayed() {
+                        return Ok(());
+                    }
+                    glance = Instant::now() + GLANCE.max(began.elapsed() * GLANCE_REST);
+                }
                 errand = self.strings.errands.recv() => {
                     let errand = errand.ok_or(Unheard)?;
-                    let answer = self.host.routing().map_err(|refusal| refusal.to_string());
-                    let ruleset = self.host.ruleset().ok();
                     // Who asked may have stopped waiting.
-                    let _ = errand.send(answer.map(|routing| Terrain { routing, ruleset }));
+                    let _ = errand.send(self.survey());
                 }
-                () = tokio::time::sleep_until(due) => return Ok(()),
                 call = calls.recv(), if monitored => match call {
                     Some(_) => due = due.min(rested.max(Instant::now() + BURST)),
                     None => monitored = false,
@@ -234,6 +288,14 @@ mod tests {
         let second = Duration::from_secs(1);
         let longest = (0..100).map(|_| pace.wait(true, second)).max();
         assert_eq!(longest, Some(second));
+    }
+
+    #[test]
+    fn questions_cost_no_more_than_a_quarter_of_a_core_however_many_come() {
+        let now = Instant::now();
+        let survey = Survey::ended(Err("any".to_owned()), now, Duration::from_millis(250));
+        assert!(survey.serves(now + Duration::from_millis(749)));
+        assert!(!survey.serves(now + Duration::from_millis(750)), "it is not believed for ever");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! facts. Does not decide what follows from a path's health.
 
 mod gossip;
+mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -10,10 +11,7 @@ use std::time::{Duration, Instant};
 use sealane_plan::health::{EndpointAdvice, LaneHealth, LegHealth, PathState, Session};
 use sealane_plan::name::{GatewayId, LaneId, NodeName, UnixSeconds};
 use sealane_plan::plan::{LaneTarget, LegTarget, Plan, ProbeTargets};
-use sealane_plan::remote::CandidateKind;
-use sealane_probe::candidates::{
-    Candidate, Choice, FIRST_ATTEMPT, Families, LOOK, Source, TunnelReport,
-};
+use sealane_probe::candidates::{Candidate, Choice, FIRST_ATTEMPT, LOOK, TunnelReport};
 use sealane_probe::datagram::Digest;
 use sealane_probe::health::{Interest, State};
 use sealane_probe::mtu::Phase;
@@ -22,17 +20,15 @@ use sealane_probe::responder::Responder;
 use sealane_probe::seed::Seed;
 use sealane_probe::time::Time;
 use sealane_state::facts::Observation;
-use sealane_state::name::LinkName;
 use sealane_state::owner;
-use sealane_state::rule::Family;
 use sealane_state::wireguard::PublicKey;
 use tokio::sync::mpsc;
 
 use crate::event::{Datagram, Event};
-use crate::facts;
 use crate::gossip::desk::Desk;
 use crate::inquiry::{self, Listener};
 use crate::probe_io::{ProbeSockets, Sent, Way};
+use ways::{answered, candidate, families, own_ways, way};
 
 /// A lane on which nothing else is due is looked at this often.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
@@ -382,50 +378,4 @@ fn smoothed(report: &PathReport) -> Option<Duration> {
 
 fn saturated(mtu: u32) -> u16 {
     u16::try_from(mtu).unwrap_or(u16::MAX)
-}
-
-fn candidate(of: &sealane_plan::remote::Candidate, seen: &Observation) -> Candidate {
-    let foreign = seen.facts.links.iter().filter(|(name, _)| !facts::is_ours(name));
-    let mut networks = foreign.flat_map(|(_, link)| link.addresses.iter());
-    let is_on_link = networks.any(|net| net.contains(of.endpoint.ip()));
-    let source = match of.kind {
-        _ if is_on_link => Source::OnLink,
-        CandidateKind::Private => Source::Private,
-        CandidateKind::Public => Source::Public,
-        CandidateKind::Observed => Source::Observed,
-    };
-    Candidate { source, address: of.endpoint }
-}
-
-fn families(seen: &Observation) -> Families {
-    Families {
-        ipv4: seen.facts.families.contains(&Family::V4),
-        ipv6: seen.facts.families.contains(&Family::V6),
-    }
-}
-
-fn way(link: Option<&LinkName>, source: IpAddr, seen: &Observation) -> Way {
-    let index = link.and_then(|name| seen.facts.links.get(name)).map_or(0, |facts| facts.index);
-    Way { link: link.cloned(), index, source }
-}
-
-/// Returns the ways by which this host is probed and asked: its addresses on lanes, and its
-/// link-local ones on the leg.
-fn own_ways(plan: &Plan, seen: &Observation) -> Vec<Way> {
-    let on_leg = |link: &LinkName| link.as_str() == owner::VXLAN_LINK;
-    let is_way = |link: &LinkName, address: IpAddr| match address {
-        IpAddr::V6(address) => address.is_unicast_link_local() == on_leg(link),
-        IpAddr::V4(_) => false,
-    };
-    let wanted = plan.host.addresses.iter().filter(|it| is_way(&it.link, it.net.ip()));
-    wanted.map(|it| way(Some(&it.link), it.net.ip(), seen)).collect()
-}
-
-/// Returns whose probes are answered: remote gateways', and those of nodes on our leg, which the
-/// nft table has checked by their outer address.
-fn answered(plan: &Plan) -> BTreeSet<IpAddr> {
-    let lanes = plan.probes.lanes.values().map(|target| target.destination);
-    let legs = plan.probes.legs.values().map(|target| target.destination);
-    let nodes = plan.host.neighbours.iter().map(|neighbour| neighbour.address);
-    lanes.chain(legs).chain(nodes).collect()
 }

@@ -101,7 +101,7 @@ impl Session {
                 let author = Author::load(store.clone(), id.clone(), own.clone())?;
                 (Some(keys), Some(author), None)
             }
-            Role::Node => (None, None, Retirement::of(store, &id)?),
+            Role::Node => (None, None, retirement(store, &id)),
         };
         let trust = Trust::load(store.clone(), &membership, now, &LocalFacts::named(own.clone()))?;
         let listed = trust.receiver().clusterset().map(|set| set.brokers.clone());
@@ -204,4 +204,12 @@ impl Session {
         self.derived = derived;
         self.derived.iter().map(|(lane, (_, fingerprint))| (*lane, *fingerprint)).collect()
     }
+}
+
+/// A node works without its last word of a former life; what stands under that name expires.
+fn retirement(store: &Store, id: &ClusterSetId) -> Option<Retirement> {
+    Retirement::of(store, id).unwrap_or_else(|error| {
+        tracing::warn!(%error, "what this host said as a gateway is not withdrawn; it expires");
+        None
+    })
 }

@@ -20,7 +20,7 @@ use sealane_trace::walk::{self, Account, Next};
 use sealane_trace::wire;
 use sealane_view::peers::PeersDocument;
 use sealane_view::trace::TraceRequest;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::admin::{Answer, Fault, Refusal};
 use crate::answers;
@@ -34,27 +34,40 @@ const BETWEEN_QUESTIONS: Duration = Duration::from_millis(250);
 /// Least time between two questions of anybody.
 const BETWEEN_ANY: Duration = Duration::from_millis(50);
 
-/// When other agents asked last, so that none can keep this host busy.
-#[derive(Debug, Default)]
+/// Questions of other agents that are worked on at once.
+const AT_ONCE: usize = 4;
+
+/// When other agents asked last and how many wait, so that none can keep this host busy.
+#[derive(Debug)]
 pub struct Patience {
     last: Option<Instant>,
     by_agent: BTreeMap<IpAddr, Instant>,
+    places: Arc<Semaphore>,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        let places = Arc::new(Semaphore::new(AT_ONCE));
+        Self { last: None, by_agent: BTreeMap::new(), places }
+    }
 }
 
 impl Patience {
-    /// Says whether a question of `from` may be answered now, and notes it if so.
-    fn grants(&mut self, from: IpAddr) -> bool {
+    /// Gives a place to work at a question of `from` and notes it; `None` when it came too soon or
+    /// too many are worked on.
+    fn grants(&mut self, from: IpAddr) -> Option<OwnedSemaphorePermit> {
         let now = Instant::now();
         let soon = |last: Option<&Instant>, least| last.is_some_and(|at| now < *at + least);
         if soon(self.last.as_ref(), BETWEEN_ANY)
             || soon(self.by_agent.get(&from), BETWEEN_QUESTIONS)
         {
-            return false;
+            return None;
         }
+        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
         self.by_agent.retain(|_, at| now < *at + BETWEEN_QUESTIONS);
         self.by_agent.insert(from, now);
         self.last = Some(now);
-        true
+        Some(place)
     }
 }
 
@@ -98,15 +111,15 @@ impl Agent {
 
     /// Answers another agent's question about a packet, unless a stranger asks.
     pub fn answer_inquiry(&mut self, inquiry: Inquiry) {
-        let Inquiry { way, from, question, reply } = inquiry;
+        let Inquiry { way, from, question, mut reply } = inquiry;
         if !self.paths.knows(from) {
             tracing::debug!(%from, "question of a stranger");
             return;
         }
-        if !self.patience.grants(from) {
+        let Some(place) = self.patience.grants(from) else {
             tracing::debug!(%from, "too many questions");
             return;
-        }
+        };
         let (Ok(scene), Some(link)) = (self.scene(), way.link) else { return };
         let question = match wire::read_question(&question) {
             Ok(question) => question,
@@ -116,13 +129,21 @@ impl Agent {
             }
         };
         tokio::spawn(async move {
-            let Ok((terrain, ruleset)) = scene.terrain().await else { return };
-            let snapshot = scene.snapshot(&terrain, ruleset.as_ref());
-            let packet: Packet = wire::packet(&question, snapshot.entry(&link, from));
-            let account = walk::walk(snapshot, &packet);
-            let said = scene.ask_next(&account, question.hops_left).await;
-            if let Ok(bytes) = wire::answer_bytes(&join::answer(account, said)) {
-                // The other agent may have stopped waiting.
+            let _held = place;
+            let answer = async {
+                let (terrain, ruleset) = scene.terrain().await.ok()?;
+                let snapshot = scene.snapshot(&terrain, ruleset.as_ref());
+                let packet: Packet = wire::packet(&question, snapshot.entry(&link, from));
+                let account = walk::walk(snapshot, &packet);
+                let said = scene.ask_next(&account, question.hops_left).await;
+                wire::answer_bytes(&join::answer(account, said)).ok()
+            };
+            let bytes = tokio::select! {
+                // Nobody works for an agent that has stopped waiting.
+                () = reply.closed() => None,
+                bytes = answer => bytes,
+            };
+            if let Some(bytes) = bytes {
                 let _ = reply.send(bytes);
             }
         });
@@ -159,7 +180,7 @@ impl Agent {
 }
 
 impl Scene {
-    async fn terrain(&self) -> Result<(Terrain, Option<Ruleset>), String> {
+    async fn terrain(&self) -> Result<(Arc<Terrain>, Option<Ruleset>), String> {
         let (errand, answer) = oneshot::channel();
         let gone = || "the agent is stopping".to_owned();
         self.errands.send(errand).await.map_err(|_| gone())?;
@@ -220,4 +241,33 @@ impl Scene {
 
 fn unknown(cause: String) -> Refusal {
     Refusal::new(Fault::State, "no trace", cause, "look at the agent's log and try again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_that_are_slow_to_answer_do_not_pile_up() {
+        let mut patience = Patience::default();
+        let mut places = Vec::new();
+        for asker in 1..=u8::try_from(AT_ONCE).unwrap() {
+            patience.last = None;
+            places.push(patience.grants(IpAddr::from([10, 0, 0, asker])).unwrap());
+        }
+        patience.last = None;
+        let late = IpAddr::from([10, 0, 0, 99]);
+        assert!(patience.grants(late).is_none(), "every place is taken");
+        places.pop();
+        assert!(patience.grants(late).is_some(), "what was refused may ask again at once");
+    }
+
+    #[test]
+    fn an_agent_that_asks_in_a_row_waits() {
+        let mut patience = Patience::default();
+        let asker = IpAddr::from([10, 0, 0, 1]);
+        assert!(patience.grants(asker).is_some());
+        patience.last = None;
+        assert!(patience.grants(asker).is_none());
+    }
 }

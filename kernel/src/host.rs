@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use sealane_state::change::Change;
 use sealane_state::facts::{
-    HostFacts, LinkFacts, Observation, PeerFacts, RouteAnswer, RouteQuestion, RoutingSnapshot,
-    SeenAction, SeenRule,
+    HostFacts, LinkFacts, Observation, RouteAnswer, RouteQuestion, RoutingSnapshot, SeenAction,
+    SeenRule,
 };
 use sealane_state::host::HostState;
 use sealane_state::link::{Backend, Link, LinkKind};
@@ -19,7 +19,7 @@ use sealane_state::owner;
 use sealane_state::route::{Route, RouteKey};
 use sealane_state::rule::Family;
 use sealane_state::sysctl::SysctlKey;
-use sealane_state::wireguard::PublicKey;
+use sealane_state::wireguard::Device;
 use tokio::sync::mpsc;
 
 use crate::keyring::Keyring;
@@ -165,16 +165,13 @@ impl Host {
         Ok(Observation { ours, facts })
     }
 
-    /// Looks at the peers of these lane links alone; it costs one request to each device. One that
-    /// does not answer is left out.
-    pub fn peers(
-        &mut self,
-        links: &BTreeSet<LinkName>,
-    ) -> BTreeMap<LinkName, BTreeMap<PublicKey, PeerFacts>> {
+    /// Looks at the devices behind these lane links alone, which no monitor speaks of; it costs one
+    /// request to each. One that does not answer is left out.
+    pub fn devices(&mut self, links: &BTreeSet<LinkName>) -> BTreeMap<LinkName, Device> {
         let read = |link: &LinkName| match self.devices.observe(link) {
-            Ok((_, peers)) => Some((link.clone(), peers)),
+            Ok((device, _)) => Some((link.clone(), device)),
             Err(error) => {
-                tracing::debug!(%error, "device left out of the look at peers");
+                tracing::debug!(%error, "device left out of the look at devices");
                 None
             }
         };

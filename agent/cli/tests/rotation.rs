@@ -49,6 +49,18 @@ fn each_rotation_needs_the_recovery_key_of_the_one_before() {
 }
 
 #[test]
+fn a_rotation_that_ended_before_its_key_was_kept_is_mended_by_the_newest_recovery_key() {
+    let desk = Desk::with_clusterset();
+    let old = desk.read("clusterset/root.key");
+    desk.run(ROTATE).ends(0);
+    desk.write("clusterset/root.key", &old);
+    let again = "clusterset rotate-root --no-passphrase --recovery-file recovery.2 --new-recovery-file recovery.3";
+    desk.run(again).ends(0);
+    desk.run("clusterset sign").ends(0);
+    assert_eq!((&list(&desk)["linkIndex"], &list(&desk)["version"]), (&json!(2), &json!(2)));
+}
+
+#[test]
 fn a_lost_root_key_is_replaced_and_a_mistyped_recovery_key_changes_nothing() {
     let desk = Desk::with_clusterset();
     std::fs::remove_file(desk.path("clusterset/root.key")).unwrap();

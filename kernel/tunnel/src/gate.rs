@@ -1,8 +1,7 @@
 //! Owns the admission of handshake messages before any costly arithmetic: MAC1, load, cookies
-//! bound to address and port, and a bucket per source. Knows no peer (WireGuard paper, 5.3, 5.4.7).
+//! bound to address and port. Knows no peer (WireGuard paper, 5.3, 5.4.7), and does not count sources.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use blake2::digest::consts::U16;
@@ -16,6 +15,7 @@ use zeroize::Zeroizing;
 use crate::key::PublicKey;
 use crate::refusal::Refusal;
 use crate::seed::Seed;
+use crate::sources::Sources;
 use crate::uptime::Uptime;
 use crate::wire::{COOKIE_REPLY_LEN, SCRATCH_LEN};
 
@@ -28,12 +28,6 @@ pub const QUEUE_LIMIT: usize = 1_500;
 const PRESSURE: Duration = Duration::from_secs(1);
 /// How long one cookie secret makes cookies; they are good for the next as long.
 const COOKIE_EPOCH: Duration = Duration::from_secs(120);
-/// Handshake messages one proved source may send per second under load.
-const SOURCE_RATE: u32 = 20;
-/// How many of them at once.
-const SOURCE_BURST: u32 = 5;
-/// Sources remembered at most.
-const MAX_SOURCES: usize = 4_096;
 const MAC_LEN: usize = 16;
 
 /// What to do with a handshake message.
@@ -56,18 +50,13 @@ pub struct Gate {
     second: Uptime,
     seen: u32,
     pressed: Option<Uptime>,
-    sources: BTreeMap<IpAddr, Bucket>,
+    sources: Sources,
 }
 
 struct Secrets {
     current: Zeroizing<[u8; 32]>,
     previous: Zeroizing<[u8; 32]>,
     since: Uptime,
-}
-
-struct Bucket {
-    tokens: u32,
-    refilled: Uptime,
 }
 
 impl Gate {
@@ -83,7 +72,7 @@ impl Gate {
             second: now,
             seen: 0,
             pressed: None,
-            sources: BTreeMap::new(),
+            sources: Sources::default(),
         }
     }
 
@@ -116,7 +105,7 @@ impl Gate {
         if !proved {
             return self.reply(body, mac1, from);
         }
-        if self.spend(from.ip(), now) {
+        if self.sources.spend(from.ip(), now) {
             Admission::Admit
         } else {
             Admission::Refuse(Refusal::TooFast)
@@ -154,36 +143,6 @@ impl Gate {
         message[8..32].copy_from_slice(&nonce);
         message[32..].copy_from_slice(&sealed);
         Admission::Reply(message)
-    }
-
-    fn spend(&mut self, source: IpAddr, now: Uptime) -> bool {
-        let source = network_of(source);
-        if self.sources.len() >= MAX_SOURCES && !self.sources.contains_key(&source) {
-            self.sources.retain(|_, bucket| now.since(bucket.refilled) < Duration::from_secs(1));
-            if self.sources.len() >= MAX_SOURCES {
-                return false;
-            }
-        }
-        let bucket =
-            self.sources.entry(source).or_insert(Bucket { tokens: SOURCE_BURST, refilled: now });
-        let period = Duration::from_secs(1) / SOURCE_RATE;
-        let earned = now.since(bucket.refilled).as_nanos() / period.as_nanos();
-        if earned > 0 {
-            let earned = u32::try_from(earned).unwrap_or(SOURCE_BURST);
-            bucket.tokens = bucket.tokens.saturating_add(earned).min(SOURCE_BURST);
-            bucket.refilled = now;
-        }
-        let left = bucket.tokens.checked_sub(1);
-        bucket.tokens = left.unwrap_or(0);
-        left.is_some()
-    }
-}
-
-/// One IPv6 host owns a /64, so sources are counted by that.
-fn network_of(source: IpAddr) -> IpAddr {
-    match source {
-        IpAddr::V4(_) => source,
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
     }
 }
 

@@ -26,6 +26,7 @@ pub mod peer;
 
 pub mod table;
 
+pub mod sources;
 pub mod gate;
 
 pub mod device;

@@ -68,7 +68,7 @@ const LANE_DEEDS: [(&str, &str); 6] = [
     ("sysctl -w net.ipv6.conf.sealane0.disable_ipv6=1", LANE),
 ];
 
-/// What nothing tells but the next look.
+/// What no monitor tells.
 const PEER_DEEDS: [&str; 4] = [
     "wg set sealane0 peer $(wg show sealane0 peers | head -1) remove",
     "wg set sealane0 peer $(wg show sealane0 peers | head -1) allowed-ips 198.18.0.0/24",
@@ -93,7 +93,7 @@ fn what_a_foreign_hand_does_to_our_objects_is_undone_within_a_second() {
     stage.await_lanes();
     stage.loses_nothing();
     for deed in PEER_DEEDS {
-        undone(gateway, deed, PEERS, PATROL);
+        undone(gateway, deed, PEERS, REPAIR);
     }
     stage.await_lanes();
     stage.loses_nothing();

@@ -61,10 +61,11 @@ pub async fn run(args: &RotateRootArgs) -> Result<Exit, Failure> {
     let (root, next_recovery) = (random::seed()?, random::seed()?);
     let root_file = protected(args, &root)?;
     let next = rotated(&manifest, &recovery, (&root, &next_recovery))?;
-    // Whatever is missing after a crash, the newest recovery key that was handed over mends it.
+    // The list before the key: whichever is missing after a crash, the newest recovery key that was
+    // handed over is in force or the old one is, and this command mends the rest.
     handed_over.write(&recovery::written(&next_recovery))?;
-    folder.keep_root(&root_file)?;
     folder.keep(&next)?;
+    folder.keep_root(&root_file)?;
     let links = next.list.position.link_index;
     note(&format!("root link {links}: a new root key is in {}", folder.path(ROOT_KEY).display()));
     note(&format!(

@@ -1,0 +1,65 @@
+//! Owns what a plan and the host it is made for say of ways: from which address and out of which
+//! link probes leave, to whom, and whose are answered. Keeps nothing.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use sealane_plan::plan::Plan;
+use sealane_plan::remote::CandidateKind;
+use sealane_probe::candidates::{Candidate, Families, Source};
+use sealane_state::facts::Observation;
+use sealane_state::name::LinkName;
+use sealane_state::owner;
+use sealane_state::rule::Family;
+
+use crate::facts;
+use crate::probe_io::Way;
+
+/// Returns what is tried, and how near it is to this host.
+pub(super) fn candidate(of: &sealane_plan::remote::Candidate, seen: &Observation) -> Candidate {
+    let foreign = seen.facts.links.iter().filter(|(name, _)| !facts::is_ours(name));
+    let mut networks = foreign.flat_map(|(_, link)| link.addresses.iter());
+    let is_on_link = networks.any(|net| net.contains(of.endpoint.ip()));
+    let source = match of.kind {
+        _ if is_on_link => Source::OnLink,
+        CandidateKind::Private => Source::Private,
+        CandidateKind::Public => Source::Public,
+        CandidateKind::Observed => Source::Observed,
+    };
+    Candidate { source, address: of.endpoint }
+}
+
+/// Returns the families this host can send to.
+pub(super) fn families(seen: &Observation) -> Families {
+    Families {
+        ipv4: seen.facts.families.contains(&Family::V4),
+        ipv6: seen.facts.families.contains(&Family::V6),
+    }
+}
+
+/// Returns the way from an address of this host out of one of its links.
+pub(super) fn way(link: Option<&LinkName>, source: IpAddr, seen: &Observation) -> Way {
+    let index = link.and_then(|name| seen.facts.links.get(name)).map_or(0, |facts| facts.index);
+    Way { link: link.cloned(), index, source }
+}
+
+/// Returns the ways by which this host is probed and asked: its addresses on lanes, and its
+/// link-local ones on the leg.
+pub(super) fn own_ways(plan: &Plan, seen: &Observation) -> Vec<Way> {
+    let on_leg = |link: &LinkName| link.as_str() == owner::VXLAN_LINK;
+    let is_way = |link: &LinkName, address: IpAddr| match address {
+        IpAddr::V6(address) => address.is_unicast_link_local() == on_leg(link),
+        IpAddr::V4(_) => false,
+    };
+    let wanted = plan.host.addresses.iter().filter(|it| is_way(&it.link, it.net.ip()));
+    wanted.map(|it| way(Some(&it.link), it.net.ip(), seen)).collect()
+}
+
+/// Returns whose probes are answered: remote gateways', and those of nodes on our leg, which the
+/// nft table has checked by their outer address.
+pub(super) fn answered(plan: &Plan) -> BTreeSet<IpAddr> {
+    let lanes = plan.probes.lanes.values().map(|target| target.destination);
+    let legs = plan.probes.legs.values().map(|target| target.destination);
+    let nodes = plan.host.neighbours.iter().map(|neighbour| neighbour.address);
+    lanes.chain(legs).chain(nodes).collect()
+}
