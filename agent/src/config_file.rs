@@ -252,13 +252,13 @@ mod tests {
     use super::*;
 
     fn problem(text: &str) -> String {
-        let FileProblem { line, key, cause } = parse(text).unwrap_err();
+        let FileProblem { line, key, cause } = parse(text, Supervision::Agent).unwrap_err();
         format!("{line}: {key}: {cause}")
     }
 
     #[test]
     fn an_empty_file_is_a_node_with_defaults() {
-        let config = parse("").unwrap();
+        let config = parse("", Supervision::Agent).unwrap();
         assert_eq!(config.role, Role::Node);
         assert_eq!(config.tunnel.listen_port, 51820);
         assert_eq!(config.paths.socket, PathBuf::from("/run/sealane/agent.sock"));
@@ -268,7 +268,7 @@ mod tests {
     #[test]
     fn every_family_can_be_announced() {
         let text = "gateway = true\n[networks]\npods = ['10.1.0.0/16', 'fd00:1::/48']\n";
-        let config = parse(text).unwrap();
+        let config = parse(text, Supervision::Agent).unwrap();
         assert_eq!(config.role, Role::Gateway);
         assert_eq!(config.networks.pods.len(), 2);
     }
@@ -323,7 +323,7 @@ mod tests {
     fn sources_and_the_probe_address_lie_in_our_own_networks() {
         let text = "[networks]\npods = ['10.1.0.0/16', 'fd00:1::/48']\n\
                     source = ['10.1.0.9', 'fd00:1::9']\nprobe = '10.1.0.255'\n";
-        let networks = parse(text).unwrap().networks;
+        let networks = parse(text, Supervision::Agent).unwrap().networks;
         assert_eq!(networks.source.len(), 2);
         assert_eq!(networks.probe, Some([10, 1, 0, 255].into()));
     }

@@ -42,18 +42,18 @@ fn a_tunnel_that_dies_hangs_or_loses_its_link_is_started_anew_and_filled_by_the_
     let tunnel = scene.pid(TUNNEL);
     scene.machine.run(&format!("kill -s KILL {tunnel}")).unwrap();
     scene.comes_anew(TUNNEL, tunnel);
-    drop(scene.flow().stop().unwrap());
+    scene.packets_flow();
 
     let tunnel = scene.pid(TUNNEL);
     scene.here.run("ip link delete sealane0").unwrap();
     scene.comes_anew(TUNNEL, tunnel);
-    drop(scene.flow().stop().unwrap());
+    scene.packets_flow();
 
     let tunnel = scene.pid(TUNNEL);
     assert_eq!(scene.machine.property(TUNNEL, "WatchdogUSec").unwrap(), "10s");
     scene.machine.run(&format!("kill -s STOP {tunnel}")).unwrap();
     scene.comes_anew(TUNNEL, tunnel);
-    drop(scene.flow().stop().unwrap());
+    scene.packets_flow();
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_host_that_leaves_keeps_no_link_rule_socket_or_running_tunnel() {
     let scene = Scene::joined("unit-leave");
     scene.machine.run("systemctl stop sealane-agent").unwrap();
     assert_eq!(scene.machine.property(TUNNEL, "ActiveState").unwrap(), "active");
-    scene.flow().stop().unwrap();
+    scene.packets_flow();
 
     scene.machine.run("systemctl start sealane-agent && sealane leave").unwrap();
     assert_eq!(scene.machine.property(TUNNEL, "ActiveState").unwrap(), "inactive");

@@ -113,6 +113,12 @@ impl Scene {
         flow
     }
 
+    /// Waits until packets come back.
+    pub(crate) fn packets_flow(&self) {
+        let report = self.flow().stop().unwrap();
+        assert!(report.received > 0, "{report:?}");
+    }
+
     /// The main process of a unit, as the machine counts.
     pub(crate) fn pid(&self, unit: &str) -> u32 {
         self.machine.property(unit, "MainPID").unwrap().parse().unwrap()
