@@ -20,15 +20,19 @@ build: ## build all programs, optimised, into target/release
 	$(CARGO) build --release --locked --workspace --bins
 
 PROGRAMS := sealane sealane-agent sealane-tunnel sealane-broker
-UNITS := $(notdir $(wildcard systemd/*.service))
+UNITS := $(notdir $(wildcard systemd/*.service systemd/*.path))
+# Where systemd's other programs look, below PREFIX/lib; systemd/README.md says what each file is for.
+RULES := sysusers.d/sealane.conf tmpfiles.d/sealane.conf
+NETWORKD := networkd.conf.d/50-sealane.conf network/05-sealane.network
 BINDIR = $(DESTDIR)$(PREFIX)/bin
-UNITDIR = $(DESTDIR)$(PREFIX)/lib/systemd/system
+LIBDIR = $(DESTDIR)$(PREFIX)/lib
+UNITDIR = $(LIBDIR)/systemd/system
 MANDIR = $(DESTDIR)$(PREFIX)/share/man/man1
 BASHDIR = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 ZSHDIR = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
 FISHDIR = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 
-install: ## put programs, units, manual and completions below PREFIX (/usr/local); builds and starts nothing
+install: ## put programs, units, manual and completions below PREFIX (/usr/local), make the user sealane; builds and starts nothing
 	@for program in $(PROGRAMS); do \
 	  [ -x $(BIN)/$$program ] || { echo "$(BIN)/$$program is not there: run make build first" >&2; exit 1; }; \
 	done
@@ -38,13 +42,21 @@ install: ## put programs, units, manual and completions below PREFIX (/usr/local
 	@for unit in $(UNITS); do \
 	  sed 's|=/usr/bin/|=$(PREFIX)/bin/|' "systemd/$$unit" > "$(UNITDIR)/$$unit"; chmod 0644 "$(UNITDIR)/$$unit"; \
 	done
+	@for file in $(RULES); do install -D -m 0644 "systemd/$$file" "$(LIBDIR)/$$file"; done
+	@for file in $(NETWORKD); do install -D -m 0644 "systemd/$$file" "$(LIBDIR)/systemd/$$file"; done
 	$(BINDIR)/sealane man $(MANDIR)
 	$(BINDIR)/sealane completions bash > $(BASHDIR)/sealane
 	$(BINDIR)/sealane completions zsh > $(ZSHDIR)/_sealane
 	$(BINDIR)/sealane completions fish > $(FISHDIR)/sealane.fish
+	@if [ -z "$(DESTDIR)" ] && [ -d /run/systemd/system ]; then \
+	  systemd-sysusers $(LIBDIR)/sysusers.d/sealane.conf; \
+	  systemd-tmpfiles --create $(LIBDIR)/tmpfiles.d/sealane.conf; \
+	  systemctl daemon-reload; \
+	fi
 
 uninstall: ## remove what `make install` put there; state and configuration stay
 	rm -f $(PROGRAMS:%=$(BINDIR)/%) $(BINDIR)/kubectl-sealane $(UNITS:%=$(UNITDIR)/%)
+	rm -f $(RULES:%=$(LIBDIR)/%) $(NETWORKD:%=$(LIBDIR)/systemd/%)
 	rm -f $(MANDIR)/sealane.1 $(MANDIR)/sealane-*.1
 	rm -f $(BASHDIR)/sealane $(ZSHDIR)/_sealane $(FISHDIR)/sealane.fish
 

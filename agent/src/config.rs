@@ -103,11 +103,14 @@ pub enum BackendChoice {
 }
 
 /// Who starts `sealane-tunnel` and starts it again when it dies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Supervision {
     /// The agent, in a session of its own so that it outlives the agent.
+    #[default]
     Agent,
-    /// systemd or another supervisor; the agent only waits for it.
+    /// systemd, when the agent asks: `sealane-tunnel@.path` starts `sealane-tunnel@.service`.
+    Systemd,
+    /// Another supervisor, unasked; the agent only waits for it.
     External,
 }
 
@@ -164,7 +167,7 @@ pub enum ConfigError {
     },
 }
 
-/// What flags and environment say; they win over the file.
+/// What flags and environment say; they win over the file, but for `supervision`.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
     /// Node name.
@@ -173,6 +176,8 @@ pub struct Overrides {
     pub token_file: Option<PathBuf>,
     /// Admin socket.
     pub socket: Option<PathBuf>,
+    /// Who starts `sealane-tunnel` where the file does not say.
+    pub supervision: Supervision,
 }
 
 /// Reads and checks the configuration.
@@ -182,7 +187,7 @@ pub struct Overrides {
 pub fn load(path: &Path, overrides: Overrides, host_name: &str) -> Result<Config, ConfigError> {
     let text = std::fs::read_to_string(path)
         .map_err(|cause| ConfigError::Unreadable { path: path.to_owned(), cause })?;
-    let mut config = config_file::parse(&text)
+    let mut config = config_file::parse(&text, overrides.supervision)
         .map_err(|problem| ConfigError::Invalid { path: path.to_owned(), problem })?;
     if let Some(node) = overrides.node {
         config.node = node;

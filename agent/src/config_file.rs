@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::config::{Config, Networks, Node, Paths, Role, Tunnel};
+use crate::config::{Config, Networks, Node, Paths, Role, Supervision, Tunnel};
 use crate::config_value::{FileProblem, Place, line_of};
 
 #[derive(Deserialize)]
@@ -57,7 +57,7 @@ struct FileNode {
 #[serde(deny_unknown_fields, default)]
 struct FileTunnel {
     backend: Spanned<String>,
-    supervision: Spanned<String>,
+    supervision: Option<Spanned<String>>,
     listen_port: Spanned<u16>,
     mtu: Option<Spanned<u32>>,
     endpoints: Vec<Spanned<String>>,
@@ -68,7 +68,7 @@ impl Default for FileTunnel {
     fn default() -> Self {
         Self {
             backend: Spanned::new(0..0, "auto".to_owned()),
-            supervision: Spanned::new(0..0, "agent".to_owned()),
+            supervision: None,
             listen_port: Spanned::new(0..0, 51820),
             mtu: None,
             endpoints: Vec::new(),
@@ -111,11 +111,11 @@ impl Default for FileMetrics {
 
 /// Reads the text of a configuration file.
 ///
-/// An absent node name is left empty.
+/// An absent node name is left empty; `supervision` is used where the file names none.
 ///
 /// # Errors
 /// The first [`FileProblem`], in the order of the file's tables.
-pub fn parse(text: &str) -> Result<Config, FileProblem> {
+pub fn parse(text: &str, supervision: Supervision) -> Result<Config, FileProblem> {
     let file: File = toml::from_str(text).map_err(|error| syntax_problem(text, &error))?;
     let at = Place { text };
     let node = file.node.map(|name| at.node_name("node", &name)).transpose()?.unwrap_or_default();
@@ -129,7 +129,7 @@ pub fn parse(text: &str) -> Result<Config, FileProblem> {
         token_file: file.token_file,
         networks: file.networks.checked(&at)?,
         nodes,
-        tunnel: file.tunnel.checked(&at)?,
+        tunnel: file.tunnel.checked(&at, supervision)?,
         metrics: at.metrics(&file.metrics.listen)?,
         paths: Paths {
             state: file.paths.state,
@@ -171,12 +171,13 @@ impl FileNode {
 }
 
 impl FileTunnel {
-    fn checked(&self, at: &Place<'_>) -> Result<Tunnel, FileProblem> {
+    fn checked(&self, at: &Place<'_>, supervision: Supervision) -> Result<Tunnel, FileProblem> {
+        let named = self.supervision.as_ref().map(|text| at.supervision(text)).transpose()?;
         let endpoints = self.endpoints.iter().map(|text| at.socket("tunnel.endpoints", text));
         let ignored = self.ignored_links.iter().map(|text| at.link("tunnel.ignored_links", text));
         Ok(Tunnel {
             backend: at.backend(&self.backend)?,
-            supervision: at.supervision(&self.supervision)?,
+            supervision: named.unwrap_or(supervision),
             listen_port: at.port(&self.listen_port)?,
             mtu: self.mtu.as_ref().map(|mtu| at.mtu(mtu)).transpose()?,
             endpoints: endpoints.collect::<Result<_, _>>()?,
@@ -251,13 +252,13 @@ mod tests {
     use super::*;
 
     fn problem(text: &str) -> String {
-        let FileProblem { line, key, cause } = parse(text).unwrap_err();
+        let FileProblem { line, key, cause } = parse(text, Supervision::Agent).unwrap_err();
         format!("{line}: {key}: {cause}")
     }
 
     #[test]
     fn an_empty_file_is_a_node_with_defaults() {
-        let config = parse("").unwrap();
+        let config = parse("", Supervision::Agent).unwrap();
         assert_eq!(config.role, Role::Node);
         assert_eq!(config.tunnel.listen_port, 51820);
         assert_eq!(config.paths.socket, PathBuf::from("/run/sealane/agent.sock"));
@@ -267,7 +268,7 @@ mod tests {
     #[test]
     fn every_family_can_be_announced() {
         let text = "gateway = true\n[networks]\npods = ['10.1.0.0/16', 'fd00:1::/48']\n";
-        let config = parse(text).unwrap();
+        let config = parse(text, Supervision::Agent).unwrap();
         assert_eq!(config.role, Role::Gateway);
         assert_eq!(config.networks.pods.len(), 2);
     }
@@ -322,7 +323,7 @@ mod tests {
     fn sources_and_the_probe_address_lie_in_our_own_networks() {
         let text = "[networks]\npods = ['10.1.0.0/16', 'fd00:1::/48']\n\
                     source = ['10.1.0.9', 'fd00:1::9']\nprobe = '10.1.0.255'\n";
-        let networks = parse(text).unwrap().networks;
+        let networks = parse(text, Supervision::Agent).unwrap().networks;
         assert_eq!(networks.source.len(), 2);
         assert_eq!(networks.probe, Some([10, 1, 0, 255].into()));
     }

@@ -104,9 +104,10 @@ impl Place<'_> {
     pub fn supervision(&self, text: &Spanned<String>) -> Result<Supervision, FileProblem> {
         match text.get_ref().as_str() {
             "agent" => Ok(Supervision::Agent),
+            "systemd" => Ok(Supervision::Systemd),
             "external" => Ok(Supervision::External),
             other => {
-                let cause = format!("{other:?} is not one of agent, external");
+                let cause = format!("{other:?} is not one of agent, systemd, external");
                 Err(self.problem("tunnel.supervision", text, cause))
             }
         }

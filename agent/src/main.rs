@@ -56,6 +56,9 @@ struct Flags {
     /// Admin socket, instead of the file's.
     #[arg(long, env = "SEALANE_SOCKET")]
     socket: Option<PathBuf>,
+    /// Who starts sealane-tunnel where the file's [tunnel] supervision does not say.
+    #[arg(long, env = "SEALANE_SUPERVISION", value_enum, default_value = "agent")]
+    supervision: Supervision,
     /// How log lines look.
     #[arg(long, env = "SEALANE_LOG_FORMAT", value_enum, default_value = "text")]
     log_format: Format,
@@ -106,6 +109,7 @@ fn read_config(flags: &Flags) -> Result<Config, ConfigError> {
         node: flags.node.clone(),
         token_file: flags.token_file.clone(),
         socket: flags.socket.clone(),
+        supervision: flags.supervision,
     };
     let host = nix::unistd::gethostname().unwrap_or_default();
     config::load(&flags.config, overrides, &host.to_string_lossy())
@@ -181,6 +185,7 @@ async fn serve_on(
 fn tunnels(config: &Config) -> Tunnels {
     let supervision = match config.tunnel.supervision {
         Supervision::Agent => process::Supervision::Ours,
+        Supervision::Systemd => process::Supervision::Systemd,
         Supervision::External => process::Supervision::External,
     };
     let tunnels =

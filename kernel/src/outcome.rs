@@ -126,6 +126,8 @@ impl From<TunnelError> for Fault {
             TunnelError::Start { .. }
             | TunnelError::Ended { .. }
             | TunnelError::Silent { .. }
+            | TunnelError::NoUnit { .. }
+            | TunnelError::Wish { .. }
             | TunnelError::Stop { .. } => Retry::Soon,
         };
         Self { cause, errno: None, retry }

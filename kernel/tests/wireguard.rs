@@ -256,6 +256,30 @@ fn tunnels_of_a_service_manager_are_left_to_it() {
     assert!(said.contains("`systemctl start sealane-tunnel@sealane7`"), "{said}");
 }
 
+#[test]
+fn systemd_is_asked_for_a_tunnel_by_a_file_and_not_asked_once_it_is_to_stop() {
+    let host = Host::with_program(SERVES);
+    let tunnels =
+        Tunnels::new(host.sockets.clone(), Supervision::Systemd, &host.folder.path().join("run"));
+    let wish = host.folder.path().join("run/tunnels/sealane7");
+    std::thread::scope(|scope| {
+        let unit = scope.spawn(|| {
+            while !wish.exists() {
+                std::thread::yield_now();
+            }
+            host.tunnels().start(&link(), 1420).unwrap();
+        });
+        tunnels.start(&link(), 1420).unwrap();
+        unit.join().unwrap();
+    });
+    tunnels.stop(&link()).unwrap();
+    assert!(!wish.exists() && !host.sockets.is_served(&link()));
+
+    let said = tunnels.start(&link(), 1420).unwrap_err().to_string();
+    assert!(said.contains("journalctl -u sealane-tunnel@sealane7"), "{said}");
+    assert!(wish.exists(), "systemd may still come");
+}
+
 /// Not a test: what a stand-in for `sealane-tunnel` runs as a process of its own.
 #[test]
 #[ignore = "run as a process by the tests above"]

@@ -24,6 +24,8 @@ busybox     busybox           the guest's shell
 openssl     openssl           reading an API server's pin, as charts/README.md shows
 setpriv     util-linux        programs that end with the test that started them
 go          golang-go         building wireguard-go, kube-apiserver and etcd, which are not packaged or too old
+systemd-nspawn systemd-container a machine that systemd boots, for the units
+mmdebstrap  mmdebstrap        the Debian that this machine runs
 script      bsdutils          a terminal for the commands of README.md that ask there
 LIST
 }
@@ -71,6 +73,25 @@ guest_kernel() {
     rm -r "$work"
 }
 
+# A Debian with systemd as its first program, of the release of this machine, as programs built here
+# run on it.
+debian_tree() {
+    release=$(. /etc/os-release && echo "${VERSION_CODENAME:-bookworm}")
+    tree=$assets/debian-$release
+    if [ -e "$tree" ]; then return; fi
+    echo "to unpack:  Debian $release into $tree (a machine that systemd boots; about 2 minutes)"
+    mkdir -p "$assets"
+    work=$(mktemp -d "$assets/debian.XXXXXX")
+    # What a host has that runs the units: systemd, D-Bus, and the programs that they and tests call.
+    if $as_root mmdebstrap --quiet --variant=minbase --format=directory \
+        --include=systemd,systemd-sysv,dbus,iproute2,nftables,procps "$release" "$work/root"; then
+        mv "$work/root" "$tree"
+    else
+        echo "setup: no Debian to boot here: tests of the units will fail" >&2
+    fi
+    $as_root rm -rf "$work"
+}
+
 missing=
 while read -r program package purpose; do
     has "$program" && continue
@@ -82,6 +103,7 @@ LIST
 
 if [ -z "$missing" ]; then
     guest_kernel
+    debian_tree
     [ "${1:-}" = --quiet ] || echo "setup: every system package is there"
     exit 0
 fi
@@ -114,4 +136,5 @@ done <<LIST
 $(needs)
 LIST
 guest_kernel
+debian_tree
 echo "setup: done"

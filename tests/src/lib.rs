@@ -5,6 +5,7 @@
 pub mod assets;
 pub mod interop;
 pub mod kubernetes;
+pub mod booted;
 pub mod lab;
 pub mod traffic;
 pub mod product;

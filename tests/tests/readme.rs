@@ -201,6 +201,15 @@ impl Reader {
                 self.gateway.read_file(format!("{there}/lib/systemd/system/{unit}")).unwrap();
             verify(unit, &text, prefix);
         }
+        for file in [
+            "systemd/system/sealane-tunnel@.path",
+            "systemd/networkd.conf.d/50-sealane.conf",
+            "systemd/network/05-sealane.network",
+            "sysusers.d/sealane.conf",
+            "tmpfiles.d/sealane.conf",
+        ] {
+            self.gateway.read_file(format!("{there}/lib/{file}")).unwrap();
+        }
     }
 
     fn uninstall(&self) {

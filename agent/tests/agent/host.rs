@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sealane_agent::admin::{Answer, Ask, Question};
 use sealane_agent::clock::Wall;
-use sealane_agent::config::Config;
+use sealane_agent::config::{Config, Supervision};
 use sealane_agent::config_file;
 use sealane_agent::event::Event;
 use sealane_agent::hand::{Errand, Pass, Wish};
@@ -60,7 +60,7 @@ pub(crate) fn now() -> UnixTime {
 /// Settings of the gateway `me.host`.
 pub(crate) fn config(state: &Path) -> Config {
     let text = "node = 'host'\ngateway = true\n[networks]\npods = ['10.4.0.0/16', '10.9.0.0/16']\n";
-    let mut config = config_file::parse(text).unwrap();
+    let mut config = config_file::parse(text, Supervision::Agent).unwrap();
     config.paths.state = state.to_owned();
     config.paths.runtime = state.join("run");
     config

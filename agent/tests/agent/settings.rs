@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use sealane_agent::config::{ConfigError, Overrides, load};
+use sealane_agent::config::{ConfigError, Overrides, Supervision, load};
 
 fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
     let place = tempfile::tempdir().unwrap();
@@ -24,6 +24,7 @@ fn what_flags_say_wins_over_the_file_and_the_file_over_the_host() {
         node: Some("from-flag".to_owned()),
         token_file: Some("/flag/token".into()),
         socket: Some("/flag/sock".into()),
+        supervision: Supervision::Agent,
     };
     let over = load(&path, overrides, "from-host").unwrap();
     assert_eq!(over.node, "from-flag");
@@ -53,4 +54,19 @@ fn a_host_or_flag_without_a_usable_node_name_says_where_to_set_one() {
     }
     let overrides = Overrides { node: Some("Upper".to_owned()), ..Overrides::default() };
     assert!(load(&path, overrides, "host").is_err());
+}
+
+#[test]
+fn the_file_says_who_starts_tunnels_before_the_unit_does() {
+    let unit = || Overrides { supervision: Supervision::Systemd, ..Overrides::default() };
+    let started_by = |text: &str, overrides| {
+        let (_place, path) = file(text);
+        load(&path, overrides, "host").unwrap().tunnel.supervision
+    };
+    assert_eq!(started_by("", Overrides::default()), Supervision::Agent);
+    assert_eq!(started_by("", unit()), Supervision::Systemd);
+    let external = "[tunnel]\nsupervision = 'external'";
+    assert_eq!(started_by(external, unit()), Supervision::External);
+    let systemd = "[tunnel]\nsupervision = 'systemd'";
+    assert_eq!(started_by(systemd, Overrides::default()), Supervision::Systemd);
 }

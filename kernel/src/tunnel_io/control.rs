@@ -21,6 +21,7 @@ use super::connection::{Connection, Health};
 use super::datagram::Patience;
 use super::link_watch::LinkWatch;
 use super::outbound::Outbound;
+use super::process;
 use super::shared::{Ended, Shared};
 use super::sockets::Sockets;
 use super::uapi_socket::UapiSocket;
@@ -130,8 +131,10 @@ impl<'a> Control<'a> {
         }
     }
 
-    /// Sees what others did to the link and to the socket file.
+    /// Sees what others did to the link and to the socket file. Once a second, which is often enough
+    /// for the watchdog of any sensible unit.
     fn look_around(&mut self) {
+        process::notify_alive();
         self.next_look = self.shared.clock.now().after(LOOK);
         self.look_at_link();
         if !self.socket.is_ours() {

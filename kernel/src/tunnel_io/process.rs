@@ -40,6 +40,15 @@ pub fn notify_ready() {
     let _ = sd_notify::notify(&[NotifyState::Ready]);
 }
 
+/// Tells systemd that the tunnel is not stuck, if systemd waits to hear it.
+pub fn notify_alive() {
+    // Without a watchdog, or with one that is meant for whoever started us, nobody waits for it.
+    if sd_notify::watchdog_enabled().is_none() {
+        return;
+    }
+    let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+}
+
 /// Tells systemd that the tunnel ends.
 pub fn notify_stopping() {
     let _ = sd_notify::notify(&[NotifyState::Stopping]);

@@ -1,5 +1,6 @@
-//! Owns the life of `sealane-tunnel` processes: started so that they outlive us, found again by
-//! their socket, stopped by the process behind it. Does not own what is configured through it.
+//! Owns the life of `sealane-tunnel` processes: started so that they outlive us or asked of systemd,
+//! found again by their socket, stopped by the process behind it. Does not own what is configured
+//! through it.
 #![expect(unsafe_code, reason = "a child leaves our session between fork and exec")]
 
 use std::collections::BTreeMap;
@@ -32,12 +33,17 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// A log beyond this size is begun anew at the next start.
 const LONGEST_LOG_BYTES: u64 = 1024 * 1024;
+/// Below the folder of logs: a file for each tunnel that is to run, which `sealane-tunnel@.path`
+/// watches.
+const WISHES: &str = "tunnels";
 
 /// Who starts and stops tunnel processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Supervision {
     /// We do.
     Ours,
+    /// systemd does, whenever our file in [`Tunnels::wish`] asks for it; we stop it.
+    Systemd,
     /// A service manager or another container does; we only wait for the socket.
     External,
 }
@@ -93,6 +99,28 @@ pub enum TunnelError {
         /// Where its log is.
         log: PathBuf,
     },
+    /// systemd was asked for it and none answers; retrying may help.
+    #[error(
+        "tunnel {link}: {wish} asks systemd for it, and none answers within {} s; see journalctl -u \
+         sealane-tunnel@{link}, and whether sealane-tunnel@{link}.path is active",
+        PATIENCE.as_secs()
+    )]
+    NoUnit {
+        /// The link.
+        link: LinkName,
+        /// The file that asks.
+        wish: PathBuf,
+    },
+    /// systemd could not be asked, or not be told that it is enough.
+    #[error("tunnel {link}: {wish}: {fault}")]
+    Wish {
+        /// The link.
+        link: LinkName,
+        /// The file that asks.
+        wish: PathBuf,
+        /// What the system says.
+        fault: io::Error,
+    },
     /// Someone else has to act.
     #[error(
         "tunnel {link}: not ours to {verb}; `systemctl {verb} sealane-tunnel@{link}` does, or the \
@@ -139,6 +167,8 @@ impl Tunnels {
     pub fn available(&self) -> bool {
         match self.supervision {
             Supervision::External => true,
+            // Whoever is kept from the device by their unit can still see that it is there.
+            Supervision::Systemd => Path::new("/dev/net/tun").exists(),
             Supervision::Ours => {
                 let tun = OpenOptions::new().read(true).write(true).open("/dev/net/tun");
                 tun.is_ok() && self.program().is_some()
@@ -158,10 +188,22 @@ impl Tunnels {
         if self.answers(link) {
             return Ok(());
         }
-        if self.supervision == Supervision::External {
-            let up = within(PATIENCE, || self.answers(link));
-            return if up { Ok(()) } else { Err(external(link, "start")) };
+        match self.supervision {
+            Supervision::Ours => self.start_child(link, mtu),
+            Supervision::Systemd => {
+                self.ask_systemd(link)?;
+                let up = within(PATIENCE, || self.answers(link));
+                let unheard = || TunnelError::NoUnit { link: link.clone(), wish: self.wish(link) };
+                up.then_some(()).ok_or_else(unheard)
+            }
+            Supervision::External => {
+                let up = within(PATIENCE, || self.answers(link));
+                up.then_some(()).ok_or_else(|| external(link, "start"))
+            }
         }
+    }
+
+    fn start_child(&self, link: &LinkName, mtu: u32) -> Result<(), TunnelError> {
         let child = self.spawn(link, mtu)?;
         self.children.lock().insert(link.clone(), child);
         let mut ended = None;
@@ -185,6 +227,10 @@ impl Tunnels {
     /// # Errors
     /// [`TunnelError`]; with [`Supervision::External`] nothing is stopped.
     pub fn stop(&self, link: &LinkName) -> Result<(), TunnelError> {
+        if self.supervision == Supervision::Systemd {
+            // First, or systemd would start the next one.
+            self.ask_systemd_no_more(link)?;
+        }
         if self.sockets.is_served(link) {
             if self.supervision == Supervision::External {
                 return Err(external(link, "stop"));
@@ -201,6 +247,11 @@ impl Tunnels {
         self.remove_stale_socket(link)
     }
 
+    /// Returns the file by which systemd is asked for the tunnel of a link.
+    pub fn wish(&self, link: &LinkName) -> PathBuf {
+        self.log_dir.join(WISHES).join(link.as_str())
+    }
+
     /// Takes note of tunnels that we started and that have ended since.
     pub fn reap(&self) {
         self.children.lock().retain(|_, child| matches!(child.try_wait(), Ok(None)));
@@ -210,6 +261,26 @@ impl Tunnels {
     /// it, or someone else is about to have it served.
     pub fn may_stand_behind(&self, link: &LinkName) -> bool {
         self.supervision == Supervision::External || self.sockets.is_served(link)
+    }
+
+    fn ask_systemd(&self, link: &LinkName) -> Result<(), TunnelError> {
+        let wish = self.wish(link);
+        let asked = DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(self.log_dir.join(WISHES))
+            .and_then(|()| OpenOptions::new().append(true).create(true).mode(0o644).open(&wish));
+        asked.map(drop).map_err(|fault| TunnelError::Wish { link: link.clone(), wish, fault })
+    }
+
+    fn ask_systemd_no_more(&self, link: &LinkName) -> Result<(), TunnelError> {
+        let wish = self.wish(link);
+        match fs::remove_file(&wish) {
+            Err(fault) if fault.kind() != io::ErrorKind::NotFound => {
+                Err(TunnelError::Wish { link: link.clone(), wish, fault })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn answers(&self, link: &LinkName) -> bool {
@@ -234,6 +305,10 @@ impl Tunnels {
         let started = self.open_log(link).and_then(|log| {
             let mut command = Command::new(&program);
             command
+                // What systemd said there concerns us, not the child.
+                .env_remove("NOTIFY_SOCKET")
+                .env_remove("WATCHDOG_USEC")
+                .env_remove("WATCHDOG_PID")
                 .args(["--foreground", link.as_str(), "--mtu", &mtu.to_string()])
                 .current_dir("/")
                 .stdin(Stdio::null())

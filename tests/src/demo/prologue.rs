@@ -32,7 +32,7 @@ pub fn found(cast: &Cast, teller: &mut Teller) -> Result<Broker, LabError> {
         &broker.process.log()?.lines().filter(|it| is_greeting(it)).collect::<Vec<_>>().join("\n"),
     );
     Broker::admit(ground, command::KUBECONFIG)?;
-    teller.run(&ground.admin, &command::init(&broker))?;
+    teller.run(&ground.admin, &command::init(&broker.url, &broker.spki))?;
     teller.chapter("A token for each member");
     for (member, networks) in [
         ("berlin", cast.berlin.networks()),

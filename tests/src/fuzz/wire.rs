@@ -7,6 +7,7 @@ use std::time::Duration;
 use netlink_packet_core::{NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage, link::LinkMessage};
+use sealane_agent::config::Supervision;
 use sealane_agent::config_file;
 use sealane_kernel::netlink::links::LinkTable;
 use sealane_kernel::netlink::relevance::{self, Relevance};
@@ -167,7 +168,7 @@ pub fn traces() -> Vec<Seed> {
 /// A configuration file.
 pub fn config(bytes: &[u8]) -> Outcome {
     let Ok(text) = std::str::from_utf8(bytes) else { return Outcome::refused("utf-8") };
-    match config_file::parse(text) {
+    match config_file::parse(text, Supervision::Agent) {
         Ok(config) => Outcome::accepted((config.nodes.len(), config.tunnel.mtu.is_some())),
         Err(problem) => {
             assert!(!problem.cause.is_empty(), "a problem without a word");

@@ -16,7 +16,7 @@ use crate::product::ground::Ground;
 pub fn found(ground: &Ground) -> Result<Broker, LabError> {
     let broker = Broker::start(ground)?;
     Broker::admit(ground, command::KUBECONFIG)?;
-    ground.admin.run(&command::init(&broker))?;
+    ground.admin.run(&command::init(&broker.url, &broker.spki))?;
     Ok(broker)
 }
 

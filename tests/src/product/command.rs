@@ -2,8 +2,6 @@
 
 use ipnetwork::IpNetwork;
 
-use crate::product::broker::Broker;
-
 /// Where the administrator keeps the root key and the manifest.
 pub const CLUSTERSET: &str = "/etc/sealane/clusterset";
 /// Where the recovery key is until it is taken off the machine.
@@ -17,12 +15,11 @@ pub const JOIN: &str = "sealane join --no-wait --token-file /etc/sealane/token";
 /// Leaves.
 pub const LEAVE: &str = "sealane leave";
 
-/// Makes the clusterset.
-pub fn init(broker: &Broker) -> String {
+/// Makes the clusterset on a broker, which is told by its address and its pin.
+pub fn init(url: &str, spki: &str) -> String {
     format!(
         "sealane clusterset init --dir {CLUSTERSET} --no-passphrase \
-         --recovery-file {RECOVERY} --broker {},{}",
-        broker.url, broker.spki
+         --recovery-file {RECOVERY} --broker {url},{spki}"
     )
 }
 
