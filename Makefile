@@ -70,7 +70,9 @@ test: setup build ## everything: unit, golden, law, broker and lab tests
 	SEALANE_BIN=$(CURDIR)/$(BIN) $(CARGO) test --locked --workspace --no-fail-fast
 
 FUZZ_SECONDS ?= 60
-test-deep: test ## also what takes long: every parser fuzzed for a minute (FUZZ_SECONDS=N)
+test-deep: test ## also what takes long: a real API server, booted systemd, 1,000 simulated runs, every parser fuzzed for a minute (FUZZ_SECONDS=N)
+	SEALANE_BIN=$(CURDIR)/$(BIN) $(CARGO) test --locked -p sealane-tests --features deep --test kubernetes --test systemd
+	SEALANE_SIM_RUNS=1000 $(CARGO) test --locked -p sealane-tests --test sim
 	$(BIN)/fuzz --seconds $(FUZZ_SECONDS)
 
 check: fmt clippy docs deny test ## what CI would say, and more

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::unistd::geteuid;
 use serde::de::DeserializeOwned;
 
-use crate::interop::assets;
+use crate::assets;
 use crate::lab::error::LabError;
 use crate::lab::host::Host;
 use crate::lab::process::Process;

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use sealane_tests::sim::world::{self, Summary};
 
-/// Runs unless `SEALANE_SIM_RUNS` says otherwise.
-const RUNS: u64 = 1_000;
+/// Runs unless `SEALANE_SIM_RUNS` says otherwise; `make test-deep` asks for 1,000.
+const RUNS: u64 = 150;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number"))

@@ -36,7 +36,7 @@ pub struct Told {
 pub struct Gossip {
     /// What is told now.
     pub telling: Telling,
-    rhythm: Rhythm<IpAddr>,
+    rhythm: Rhythm<IpAddr, IpAddr>,
     asked: BTreeMap<IpAddr, (u64, Time)>,
     questions: u64,
     looked: Option<Time>,
@@ -77,10 +77,11 @@ impl Gossip {
         heard: Vec<(IpAddr, Digest)>,
         peers: &BTreeSet<IpAddr>,
     ) -> Vec<(IpAddr, u64, Vec<u8>)> {
+        // Each simulated member has one address inside the lanes.
+        self.rhythm.follow(&peers.iter().map(|peer| (*peer, *peer)).collect());
         for (peer, digest) in heard {
             self.rhythm.heard(peer, from_probe(digest));
         }
-        self.rhythm.retain(peers);
         self.asked.retain(|peer, _| peers.contains(peer));
         let late: Vec<IpAddr> = self
             .asked
@@ -131,7 +132,7 @@ impl Gossip {
         let ended = match reception {
             Reception::Sound => Ended::Answered,
             Reception::TooMuch => Ended::Later(SOON),
-            Reception::Hostile => Ended::Failed,
+            Reception::Hostile | Reception::Forged => Ended::Failed,
         };
         self.rhythm.ended(peer, now.since_origin(), ended);
     }

@@ -15,7 +15,7 @@ fn a_cluster_and_an_edge_reach_each_other_through_an_api_server() {
     let berlin = ClusterSite::new(&ground, "berlin", 1).unwrap();
     let edge = EdgeSite::new(&ground, "edge", 1).unwrap();
     let Some(server) = ApiServer::start(&ground).unwrap() else { return };
-    ground.admin.run(&command::init(&server.broker)).unwrap();
+    ground.admin.run(&command::init(&server.broker.url, &server.broker.spki)).unwrap();
 
     let hosts = [
         (&berlin.gateway.host, berlin.gateway_settings()),
