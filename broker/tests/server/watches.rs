@@ -100,6 +100,8 @@ async fn a_watch_ends_when_its_time_is_over() {
     let params = WatchParams::default().timeout(1);
     let watch = advertisements(&admin).watch(&params, &start).await.unwrap().boxed();
     pin_mut!(watch);
+    let last = next(&mut watch).await;
+    assert!(last.starts_with("BOOKMARK "), "{last}: it says where the next watch goes on");
     assert_eq!(next(&mut watch).await, "END");
 }
 
