@@ -1,6 +1,7 @@
 //! Owns the probing of lanes and legs: one sans-IO path each, fed with datagrams and time, read as
 //! facts. Does not decide what follows from a path's health.
 
+pub mod device;
 mod gossip;
 mod ways;
 
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use sealane_plan::health::{EndpointAdvice, LaneHealth, LegHealth, PathState, Session};
 use sealane_plan::name::{GatewayId, LaneId, NodeName, UnixSeconds};
 use sealane_plan::plan::{LaneTarget, LegTarget, Plan, ProbeTargets};
-use sealane_probe::candidates::{Candidate, Choice, FIRST_ATTEMPT, LOOK, TunnelReport};
+use sealane_probe::candidates::{Candidate, FIRST_ATTEMPT, LOOK};
 use sealane_probe::datagram::Digest;
 use sealane_probe::health::{Interest, State};
 use sealane_probe::mtu::Phase;
@@ -36,9 +37,6 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
 /// A look at the devices while all lanes work.
 const PATROL: Duration = Duration::from_secs(10);
-
-/// WireGuard's REJECT_AFTER_TIME: packets of an older session are refused (paper, section 6.1).
-const REJECT_AFTER_SECONDS: u64 = 180;
 
 /// All paths of this host.
 pub struct Paths {
@@ -125,21 +123,9 @@ impl Paths {
         let now = self.now();
         for (id, lane) in &mut self.lanes {
             let facts = seen.facts.peers.get(&lane.target.link).and_then(|it| it.get(&id.remote));
-            let facts = facts.copied().unwrap_or_default();
-            let age = facts.counters.last_handshake.map(|at| unix_now.saturating_sub(at));
-            lane.session = match age {
-                Some(age) if age < REJECT_AFTER_SECONDS => Session::Live,
-                _ => Session::Gone,
-            };
-            let report = TunnelReport {
-                endpoint: facts.endpoint,
-                handshake_age: age.map(Duration::from_secs),
-                received_bytes: facts.counters.received_bytes,
-            };
-            lane.advice = match lane.path.tunnel_reported(now, &report) {
-                Choice::LeaveAlone => EndpointAdvice::Leave,
-                Choice::Set(endpoint) => EndpointAdvice::Try(endpoint),
-            };
+            let (session, report) = device::report(facts.copied().unwrap_or_default(), unix_now);
+            lane.session = session;
+            lane.advice = device::advice(lane.path.tunnel_reported(now, &report));
         }
         self.has_news()
     }

@@ -5,13 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use sealane_agent::paths::device;
 use sealane_plan::health::{EndpointAdvice, LaneHealth, PathState, Session};
 use sealane_plan::name::{GatewayId, LaneId, UnixSeconds};
 use sealane_plan::plan::{LaneTarget, Plan};
 use sealane_plan::remote::CandidateKind;
-use sealane_probe::candidates::{
-    Candidate, Choice, FIRST_ATTEMPT, Families, LOOK, Source, TunnelReport,
-};
+use sealane_probe::candidates::{Candidate, FIRST_ATTEMPT, Families, LOOK, Source};
 use sealane_probe::datagram::{Datagram, Digest, HEADER_BYTES, Kind};
 use sealane_probe::health::{Interest, State};
 use sealane_probe::mtu::Phase;
@@ -25,8 +24,6 @@ use sealane_state::name::LinkName;
 use super::chance::Chance;
 use super::tunnel::{Body, Inner};
 
-/// WireGuard's REJECT_AFTER_TIME, in seconds.
-const REJECT_AFTER: u64 = 180;
 /// A look at the devices while all lanes work.
 const PATROL: Duration = Duration::from_secs(10);
 
@@ -107,19 +104,9 @@ impl Lanes {
     pub fn tunnels_reported(&mut self, now: Time, seen: &Observation, wall: u64) -> bool {
         for (id, lane) in &mut self.all {
             let facts = seen.facts.peers.get(&lane.target.link).and_then(|it| it.get(&id.remote));
-            let facts = facts.copied().unwrap_or_default();
-            let age = facts.counters.last_handshake.map(|at| wall.saturating_sub(at));
-            let is_live = age.is_some_and(|age| age < REJECT_AFTER);
-            lane.session = if is_live { Session::Live } else { Session::Gone };
-            let report = TunnelReport {
-                endpoint: facts.endpoint,
-                handshake_age: age.map(Duration::from_secs),
-                received_bytes: facts.counters.received_bytes,
-            };
-            lane.advice = match lane.path.tunnel_reported(now, &report) {
-                Choice::LeaveAlone => EndpointAdvice::Leave,
-                Choice::Set(endpoint) => EndpointAdvice::Try(endpoint),
-            };
+            let (session, report) = device::report(facts.copied().unwrap_or_default(), wall);
+            lane.session = session;
+            lane.advice = device::advice(lane.path.tunnel_reported(now, &report));
         }
         self.has_news()
     }
