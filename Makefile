@@ -13,8 +13,9 @@ TOOLS ?= $(HOME)/.cache/sealane/tools
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
-setup: ## install the system packages that tests and demo need, saying what and why
-	@tests/scripts/setup.sh
+STAGE ?= test
+setup: ## install the system packages that tests need, saying what and why (STAGE=demo: fewer, STAGE=deep: more)
+	@tests/scripts/setup.sh $(STAGE)
 
 build: ## build all programs, optimised, into target/release
 	$(CARGO) build --release --locked --workspace --bins
@@ -60,6 +61,7 @@ uninstall: ## remove what `make install` put there; state and configuration stay
 	rm -f $(MANDIR)/sealane.1 $(MANDIR)/sealane-*.1
 	rm -f $(BASHDIR)/sealane $(ZSHDIR)/_sealane $(FISHDIR)/sealane.fish
 
+demo: STAGE = demo
 demo: setup build ## two clusters and an edge host on this machine, joined and put to the test (KEEP=1 leaves them up)
 	@SEALANE_BIN=$(CURDIR)/$(BIN) $(BIN)/demo $(if $(KEEP),--keep)
 
@@ -70,6 +72,7 @@ test: setup build ## everything: unit, golden, law, broker and lab tests
 	SEALANE_BIN=$(CURDIR)/$(BIN) $(CARGO) test --locked --workspace --no-fail-fast
 
 FUZZ_SECONDS ?= 60
+test-deep: STAGE = deep
 test-deep: test ## also what takes long: a real API server, booted systemd, 1,000 simulated runs, every parser fuzzed for a minute (FUZZ_SECONDS=N)
 	SEALANE_BIN=$(CURDIR)/$(BIN) $(CARGO) test --locked -p sealane-tests --features deep --test kubernetes --test systemd
 	SEALANE_SIM_RUNS=1000 $(CARGO) test --locked -p sealane-tests --test sim
@@ -98,6 +101,7 @@ $(TOOLS)/bin/cargo-deny:
 crds: ## write the generated CRDs into charts/crds
 	$(CARGO) run --locked -q -p sealane-api --bin crdgen -- charts/crds
 
+bench: STAGE = demo
 bench: setup build ## what a tunnel costs, against the bare link; how long plans take
 	@SEALANE_BIN=$(CURDIR)/$(BIN) $(BIN)/bench
 	$(CARGO) run --locked -q --release -p sealane-plan --example large

@@ -1,33 +1,54 @@
 #!/bin/sh
-# Installs the system packages that `make test` and `make demo` need, on Debian 12 or later and its
-# kin. Says for each what it is for; skips what is there; does nothing on the second run.
+# Installs what `make demo`, `make test` or `make test-deep` needs on Debian 12 or later and its kin:
+# `setup.sh demo|test|deep`, each with what stands before it. Says for each package what it is for;
+# skips what is there; does nothing on the second run.
 set -eu
 
-# One line for each: a program or file that proves it is there, the Debian package, what it is for.
+case ${1:-test} in
+demo) stages=demo ;;
+test) stages='demo test' ;;
+deep) stages='demo test deep' ;;
+*) echo "setup: $1 is none of demo, test, deep" >&2; exit 2 ;;
+esac
+
+# One line for each: the first that needs it, a program or file that proves it is there, the Debian
+# package, what it is for.
 needs() {
-    cat <<'LIST'
-cc          gcc               linking the Rust build and its C parts
-/usr/include/stdio.h libc6-dev the same
-ip          iproute2          links, addresses, routes and rules of the lab's hosts
-nft         nftables          NAT, Services and partitions in the lab
-wg          wireguard-tools   reading the tunnels as an operator would
-ping        iputils-ping      reachability in the lab
-conntrack   conntrack         a NAT router that forgets its flows
-nsenter     util-linux        entering a host of a kept lab
-sysctl      procps            settings before a join and after a leave
-kubectl     kubernetes-client talking to sealane-broker as to an API server
-curl        curl              asking the agent's admin socket, as README.md shows
-wg-quick    wireguard-tools   lanes that are made the usual way
-qemu-system-x86_64 qemu-system-x86 a guest whose kernel has WireGuard, by software alone
-modprobe    kmod              which modules of that kernel need which
-busybox     busybox           the guest's shell
-openssl     openssl           reading an API server's pin, as charts/README.md shows
-setpriv     util-linux        programs that end with the test that started them
-go          golang-go         building wireguard-go, kube-apiserver and etcd, which are not packaged or too old
-systemd-nspawn systemd-container a machine that systemd boots, for the units
-mmdebstrap  mmdebstrap        the Debian that this machine runs
-script      bsdutils          a terminal for the commands of README.md that ask there
+    while read -r stage program package purpose; do
+        case " $stages " in
+        *" $stage "*) echo "$program $package $purpose" ;;
+        esac
+    done <<LIST
+demo cc          gcc               linking the Rust build and its C parts
+demo /usr/include/stdio.h libc6-dev the same
+demo ip          iproute2          links, addresses, routes and rules of the lab's hosts
+demo nft         nftables          NAT, Services and partitions in the lab
+demo wg          wireguard-tools   reading the tunnels as an operator would
+demo ping        iputils-ping      reachability in the lab
+demo conntrack   conntrack         a NAT router that forgets its flows
+demo nsenter     util-linux        entering a host of a kept lab
+demo sysctl      procps            settings before a join and after a leave
+demo kubectl     kubernetes-client talking to sealane-broker as to an API server
+demo curl        curl              asking the agent's admin socket, as README.md shows
+test wg-quick    wireguard-tools   lanes that are made the usual way
+test qemu-system-x86_64 qemu-system-x86 a guest whose kernel has WireGuard, by software alone
+test modprobe    kmod              which modules of that kernel need which
+test busybox     busybox           the guest's shell
+test go          golang-go         building wireguard-go, kube-apiserver and etcd: not packaged, or too old
+test script      bsdutils          a terminal for the commands of README.md that ask there
+test setpriv     util-linux        programs that end with the test that started them
+deep openssl     openssl           reading an API server's pin, as charts/README.md shows
+deep systemd-nspawn systemd-container a machine that systemd boots, for the units
+deep mmdebstrap  mmdebstrap        the Debian that this machine runs
 LIST
+}
+
+# What is no package: unpacked below the folder of test assets.
+unpack() {
+    case $stages in
+    *deep) guest_kernel; debian_tree ;;
+    *test) guest_kernel ;;
+    esac
 }
 
 # System programs are not in every user's path.
@@ -102,9 +123,8 @@ $(needs)
 LIST
 
 if [ -z "$missing" ]; then
-    guest_kernel
-    debian_tree
-    [ "${1:-}" = --quiet ] || echo "setup: every system package is there"
+    unpack
+    echo "setup: every system package is there"
     exit 0
 fi
 
@@ -135,6 +155,5 @@ while read -r program package purpose; do
 done <<LIST
 $(needs)
 LIST
-guest_kernel
-debian_tree
+unpack
 echo "setup: done"
