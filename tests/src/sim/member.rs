@@ -257,8 +257,7 @@ impl Member {
         self.out.extend(sent);
         let Some((link, inner)) = inner else { return };
         let Some(agent) = &mut self.agent else { return };
-        let mut did = Did::default();
-        agent.packet(&link, &inner, (&self.profile, &self.seen), now, &mut did);
+        let mut did = agent.packet(&link, &inner, (&self.profile, &self.seen), now);
         agent.turn(&self.profile, &self.seen, now, &mut did);
         self.follow(did, at, story);
     }
