@@ -250,7 +250,7 @@ impl Reader {
         let broker = broker.spawn().unwrap();
         broker.says("try ", START).unwrap();
         let log = broker.log().unwrap();
-        let pin = log.lines().find_map(|line| line.strip_prefix("spki ")).unwrap();
+        let pin = log.lines().find_map(|line| line.strip_prefix("pin ")).unwrap();
         pin.trim().clone_into(&mut self.pin);
         let kubeconfig = "/var/lib/sealane-broker/admin.kubeconfig";
         let kubeconfig = self.ground.broker.read_file(kubeconfig).unwrap();

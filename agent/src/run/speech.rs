@@ -31,7 +31,7 @@ impl Agent {
     }
 
     /// Has the broker hold what this gateway has to say.
-    pub(super) fn speak(&mut self) {
+    pub(crate) fn speak(&mut self) {
         let now = self.now();
         let (Some(session), Some(seen)) = (&mut self.session, &self.seen) else { return };
         if self.departure.is_some() || !session.trust.is_saved() {

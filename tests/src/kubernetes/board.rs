@@ -148,7 +148,7 @@ impl Board {
         })??;
         let said = broker.said();
         let told = |key: &str| said.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
-        let (url, pin) = told("url ").zip(told("spki ")).context("it said neither url nor spki")?;
+        let (url, pin) = told("url ").zip(told("pin ")).context("it said neither url nor pin")?;
         let pin = URL_SAFE_NO_PAD.decode(pin.trim_start_matches("sha256:"))?;
         Ok(Self {
             make: Make::Embedded,
