@@ -247,9 +247,10 @@ pub fn definitions() -> Vec<CustomResourceDefinition> {
         "self.metadata.name == self.spec.member + '.' + self.spec.gateway",
         "the name must be spec.member, a dot and spec.gateway",
     );
+    // CEL reserves the word `namespace`; Kubernetes escapes fields of that name so.
     require(
         &mut service,
-        "self.metadata.name == self.spec.member + '.' + self.spec.namespace + '.' + self.spec.name",
+        "self.metadata.name == self.spec.member + '.' + self.spec.__namespace__ + '.' + self.spec.name",
         "the name must be spec.member, spec.namespace and spec.name with dots between",
     );
     vec![clusterset, advertisement, service]

@@ -36,7 +36,7 @@ fn names_are_bound_to_specs_by_rules() {
     );
     assert_eq!(
         rule("ServiceAdvertisement"),
-        "self.metadata.name == self.spec.member + '.' + self.spec.namespace + '.' + self.spec.name"
+        "self.metadata.name == self.spec.member + '.' + self.spec.__namespace__ + '.' + self.spec.name"
     );
 }
 
