@@ -51,10 +51,12 @@ type Addresses = Arc<RwLock<BTreeSet<IpAddr>>>;
 /// Held while our object is written, so that a last word is never overtaken by one before it.
 pub type Pen = Arc<Mutex<()>>;
 
-/// What this gateway keeps on the broker.
+/// What this gateway keeps on the broker, by name.
+type Words = BTreeMap<String, Word>;
+
+/// An object that this gateway keeps there.
 #[derive(Debug, Clone, PartialEq)]
 struct Word {
-    name: String,
     spec: Value,
     /// Grows when the broker may have lost the word.
     turn: u64,
@@ -68,8 +70,8 @@ pub struct BrokerLine {
     brokers: Vec<Broker>,
     unusable: Vec<String>,
     addresses: Addresses,
-    word: watch::Sender<Option<Word>>,
-    hushed: Option<Word>,
+    words: watch::Sender<Words>,
+    hushed: Words,
     pen: Pen,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -92,7 +94,7 @@ impl BrokerLine {
         let pen = Pen::default();
         let unusable: Vec<String> = errors.iter().map(AccessError::to_string).collect();
         let (board, mut seen) = mpsc::channel(256);
-        let (word, words) = watch::channel(None);
+        let (words, kept) = watch::channel(Words::new());
         let told = events.clone();
         let addresses = Addresses::default();
         let hosts: Vec<String> = followed.iter().filter_map(|it| host_of(&it.url)).collect();
@@ -108,7 +110,7 @@ impl BrokerLine {
                     }
                 }
             }),
-            tokio::spawn(keep_word(brokers.clone(), words, events, pen.clone())),
+            tokio::spawn(keep_words(brokers.clone(), kept, events, pen.clone())),
         ];
         let url = brokers.first().map(|broker| broker.url.clone()).unwrap_or_default();
         Self {
@@ -118,25 +120,25 @@ impl BrokerLine {
             brokers,
             pen,
             unusable,
-            word,
-            hushed: None,
+            words,
+            hushed: Words::new(),
             tasks,
         }
     }
 
-    /// Opens the line anew, with the brokers that the ClusterSet lists now; our word goes with it.
+    /// Opens the line anew, with the brokers that the ClusterSet lists now; our words go with it.
     pub fn reopen(
         &mut self,
         membership: &Membership,
         listed: &[BrokerAddress],
         events: mpsc::Sender<Event>,
     ) {
-        let word = self.word.borrow().clone();
-        let hushed = self.hushed.take();
+        let words = self.words.borrow().clone();
+        let hushed = std::mem::take(&mut self.hushed);
         let taken = self.state.taken;
         *self = Self::open(membership, listed, events);
         self.state.taken = taken;
-        self.word.send_replace(word);
+        self.words.send_replace(words);
         self.hushed = hushed;
     }
 
@@ -165,30 +167,39 @@ impl BrokerLine {
         self.state.last_error = error.or(self.state.last_error.take());
     }
 
-    /// Says what the broker should hold under our name.
+    /// Says what the broker should hold under a name of ours.
     pub fn say(&self, own: &GatewayId, spec: Value) {
-        self.word.send_if_modified(|word| {
-            if word.as_ref().is_some_and(|held| held.spec == spec) {
+        let name = own.to_string();
+        self.words.send_if_modified(|words| {
+            if words.get(&name).is_some_and(|held| held.spec == spec) {
                 return false;
             }
-            *word = Some(Word { name: own.to_string(), spec, turn: 0 });
+            words.insert(name, Word { spec, turn: 0 });
             true
         });
     }
 
-    /// Has our word checked on the broker: it may be gone or overwritten.
+    /// Has our words checked on the broker: they may be gone or overwritten.
     pub fn say_again(&self) {
-        self.word.send_if_modified(|word| word.as_mut().map(|held| held.turn += 1).is_some());
+        self.words.send_if_modified(|words| {
+            words.values_mut().for_each(|held| held.turn += 1);
+            !words.is_empty()
+        });
     }
 
-    /// Stops keeping our word on the broker: a last one follows.
+    /// Says whether an object is one that this gateway keeps on the broker.
+    pub fn keeps(&self, name: &str) -> bool {
+        self.words.borrow().contains_key(name)
+    }
+
+    /// Stops keeping our words on the broker: last ones follow.
     pub fn hush(&mut self) {
-        self.hushed = self.word.send_replace(None);
+        self.hushed = self.words.send_replace(Words::new());
     }
 
-    /// Keeps the word from before [`BrokerLine::hush`] again.
+    /// Keeps the words from before [`BrokerLine::hush`] again.
     pub fn speak_on(&mut self) {
-        self.word.send_replace(self.hushed.take());
+        self.words.send_replace(std::mem::take(&mut self.hushed));
     }
 
     /// Returns the brokers and the pen, for a last word.
@@ -247,36 +258,51 @@ pub fn too_late(own: &GatewayId) -> PublishError {
     }
 }
 
-async fn keep_word(
+async fn keep_words(
     brokers: Vec<Broker>,
-    mut words: watch::Receiver<Option<Word>>,
+    mut words: watch::Receiver<Words>,
     events: mpsc::Sender<Event>,
     pen: Pen,
 ) {
     let mut wait = SHORTEST_WAIT;
+    let mut taken = Words::new();
+    let mut last = String::new();
     loop {
         let writing = pen.lock().await;
-        let word = words.borrow_and_update().clone();
-        let Some(word) = word else {
+        let wanted = words.borrow_and_update().clone();
+        taken.retain(|name, _| wanted.contains_key(name));
+        let Some((name, word)) = next_word(&wanted, &taken, &last) else {
             drop(writing);
             if words.changed().await.is_err() {
                 return;
             }
             continue;
         };
-        let result = write(&brokers, &word.name, &word.spec).await;
+        let result = write(&brokers, &name, &word.spec).await;
         drop(writing);
         let failed = result.is_err();
-        if events.send(Event::Published(result)).await.is_err() {
+        if !failed {
+            taken.insert(name.clone(), word);
+        }
+        last.clone_from(&name);
+        if events.send(Event::Published { name, result }).await.is_err() {
             return;
         }
-        let next = if failed { wait.mul_f64(rand::random_range(0.5..=1.0)) } else { Duration::MAX };
+        let next = wait.mul_f64(rand::random_range(0.5..=1.0));
         wait = if failed { (wait * 2).min(LONGEST_WAIT) } else { SHORTEST_WAIT };
         tokio::time::sleep(PACE).await;
-        if let Ok(Err(_)) = tokio::time::timeout(next, words.changed()).await {
+        if failed && let Ok(Err(_)) = tokio::time::timeout(next, words.changed()).await {
             return;
         }
     }
+}
+
+/// Returns the next word that no broker took yet: the one after the `last` that was tried, so that one
+/// which is always refused does not keep the others waiting.
+fn next_word(wanted: &Words, taken: &Words, last: &str) -> Option<(String, Word)> {
+    let mut open = wanted.iter().filter(|(name, word)| taken.get(*name) != Some(*word));
+    let next = open.clone().find(|(name, _)| name.as_str() > last).or_else(|| open.next());
+    next.map(|(name, word)| (name.clone(), word.clone()))
 }
 
 /// Looks up names for ever. What one led to counts until it leads elsewhere: a name server that does

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use sealane_api::gossip::frame::Frame;
 use sealane_api::gossip::rhythm::Ended;
 use sealane_api::gossip::telling::Telling;
+use sealane_api::kinds::AdvertisementSpec;
 use sealane_probe::datagram::Digest;
 
 use crate::departure::Departure;
@@ -74,16 +75,16 @@ impl Agent {
         let (Some(session), Some(seen)) = (&mut self.session, &self.seen) else { return };
         // A last word that no broker took may yet be taken back.
         let may_speak = self.departure.as_ref().is_none_or(Departure::has_spoken);
-        let word = session.author.as_ref().and_then(|author| author.spoken()).filter(|_| may_speak);
-        self.gossip.says(word);
+        let words = session.words().filter(|_| may_speak);
+        let words: Vec<AdvertisementSpec> = words.cloned().collect();
+        self.gossip.says(&words);
         // What is not on disk is not told either.
         if !self.gossip.is_due() || !session.trust.is_saved() {
             return;
         }
-        let word = word.cloned();
-        if let Some(word) = word {
-            let facts = facts::local(session, &self.config, seen);
-            session.trust.tell_own(&word, now, &facts);
+        let facts = facts::local(session, &self.config, seen);
+        for word in &words {
+            session.trust.tell_own(word, now, &facts);
         }
         let telling = Telling::of(session.trust.receiver(), now, self.gossip.telling());
         let is_news = self.gossip.tell(telling);

@@ -15,6 +15,7 @@ mod line;
 mod metrics;
 mod pings;
 mod probes;
+mod rotation;
 mod program;
 mod settings;
 mod trust;
