@@ -58,6 +58,8 @@ pub enum Question {
     Revoke(GatewayRequest),
     /// Replace the keys of this gateway.
     Rotate,
+    /// Make the next identity key of our member.
+    RotateIdentity,
     /// Take that back for certificates to come.
     Allow(GatewayRequest),
 }
@@ -197,6 +199,7 @@ pub async fn serve(listener: UnixListener, asks: mpsc::Sender<Ask>) {
         .route(paths::REVOKE, post(|State(a), Body(r)| ask(a, Question::Revoke(r))))
         .route(paths::ALLOW, post(|State(a), Body(r)| ask(a, Question::Allow(r))))
         .route(paths::ROTATE, post(|State(asks)| ask(asks, Question::Rotate)))
+        .route(paths::ROTATE_IDENTITY, post(|State(asks)| ask(asks, Question::RotateIdentity)))
         .route(paths::LEAVE, post(|State(a), Body(r)| ask(a, Question::Leave(r))))
         .fallback(|| async { not_understood(StatusCode::NOT_FOUND, "there is no such path") })
         .method_not_allowed_fallback(|| async {

@@ -315,6 +315,10 @@ impl Author {
             Some(Certificate { clusterset, gateway, signed, key, identity, expires, revoked });
         kept.sequence = 0;
         self.save(&kept)?;
+        if self.kept.certificate.as_ref().is_some_and(|before| before.identity != identity) {
+            // Nobody believes what the identity before has signed for much longer.
+            self.farewells.clear();
+        }
         self.kept = kept;
         self.farewells.remove(&self.gateway.gateway);
         if self.above.take().is_some() {

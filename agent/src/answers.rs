@@ -34,6 +34,7 @@ impl Agent {
             Question::List(request) => self.take_list(&request),
             Question::Revoke(request) => self.revoke(&request),
             Question::Rotate => self.rotate(),
+            Question::RotateIdentity => self.rotate_identity(),
             Question::Allow(request) => self.allow(&request),
             Question::Leave(request) => return self.leave(&request, reply),
             Question::Ping(request) => return self.ping(&request, reply),

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{PoisonError, RwLock};
 
-use sealane_api::keys::{PairSecret, Psk, SigningSeed, TunnelSeed, WireguardKey};
+use sealane_api::keys::{PairSecret, Psk, SigningSeed, TunnelSeed, VerifyKey, WireguardKey};
 use sealane_broker::store::{Store, StoreError};
 use sealane_kernel::keyring::{Keyring, SecretBytes};
 use sealane_state::wireguard::{PskFingerprint, PublicKey};
@@ -12,6 +12,8 @@ use zeroize::Zeroizing;
 
 /// File of the identity key; on a host that is its member's keeper.
 const IDENTITY: &str = "identity.key";
+/// File of the identity key that is to come, until root lists it.
+const NEXT_IDENTITY: &str = "identity-next.key";
 /// File of the gateway key.
 const GATEWAY: &str = "gateway.key";
 /// File of the tunnel key's seed.
@@ -32,6 +34,8 @@ pub struct Keys {
     pub tunnel: TunnelSeed,
     /// Gives each lane its pre-shared key.
     pub pair: PairSecret,
+    /// The identity key that is to take over when root lists it.
+    pub next_identity: Option<SigningSeed>,
     /// The other entry that others are told of while the keys are replaced.
     pub second: Option<Entry>,
 }
@@ -77,8 +81,37 @@ impl Keys {
             gateway: SigningSeed::from_bytes(seed(store, GATEWAY)?),
             tunnel: TunnelSeed::from_bytes(seed(store, TUNNEL)?),
             pair: PairSecret::from_bytes(seed(store, PAIR)?),
+            next_identity: match store.load(NEXT_IDENTITY)? {
+                Some(_) => Some(SigningSeed::from_bytes(seed(store, NEXT_IDENTITY)?)),
+                None => None,
+            },
             second: None,
         })
+    }
+
+    /// Makes the identity key that is to come, unless there is one; returns its public half.
+    ///
+    /// # Errors
+    /// [`KeysError`] when it cannot be made or kept.
+    pub fn make_next_identity(&mut self, store: &Store) -> Result<VerifyKey, KeysError> {
+        let next = SigningSeed::from_bytes(seed(store, NEXT_IDENTITY)?);
+        let public = next.public();
+        self.next_identity = Some(next);
+        Ok(public)
+    }
+
+    /// Has the identity key that was to come take over; the one before is gone from memory and disk.
+    ///
+    /// # Errors
+    /// [`StoreError`] when a file cannot be written; the one before stays then.
+    pub fn take_next_identity(&mut self, store: &Store) -> Result<(), StoreError> {
+        if let Some(next) = &self.next_identity {
+            store.save(IDENTITY, next.expose())?;
+        }
+        if let Some(next) = self.next_identity.take() {
+            self.identity = next;
+        }
+        store.remove(NEXT_IDENTITY)
     }
 
     /// Reads the keys of the second entry; says whether they are there.
@@ -166,7 +199,7 @@ impl Keys {
     /// # Errors
     /// [`StoreError`] of the first file that cannot be removed; the others are gone.
     pub fn remove(store: &Store) -> Result<(), StoreError> {
-        let files = [IDENTITY, GATEWAY, TUNNEL, PAIR, NEXT_TUNNEL, NEXT_PAIR];
+        let files = [IDENTITY, NEXT_IDENTITY, GATEWAY, TUNNEL, PAIR, NEXT_TUNNEL, NEXT_PAIR];
         let results = files.map(|name| store.remove(name));
         results.into_iter().collect()
     }

@@ -288,6 +288,7 @@ impl Agent {
         }
         let due = self.plan.wake_at.is_some_and(|at| at <= UnixSeconds(now.0));
         self.stale |= due;
+        self.follow_listed_identity();
         self.rotate_on();
         self.set_wish();
         self.speak();

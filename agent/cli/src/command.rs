@@ -70,7 +70,7 @@ enum Command {
     Join(join::JoinArgs),
     /// Leave the clusterset and remove every trace from this host.
     Leave(leave::LeaveArgs),
-    /// Look at this member's identity.
+    /// Look at this member's identity, or make the next one.
     #[command(subcommand)]
     Identity(IdentityCommand),
     /// Replace this gateway's keys; revoke gateways of this member.

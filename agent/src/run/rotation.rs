@@ -3,6 +3,7 @@
 
 use sealane_api::time::UnixTime;
 use sealane_view::gateway::RotationDocument;
+use sealane_view::membership::NextIdentityDocument;
 
 use crate::admin::{Answer, Fault, Refusal};
 use crate::answers;
@@ -51,6 +52,44 @@ impl Agent {
             gateway: session.own.gateway.to_string(),
             tunnel_key: report::tunnel_key(session),
         })
+    }
+
+    /// Makes the next identity key of our member, because a person wants it.
+    pub fn rotate_identity(&mut self) -> Answer {
+        let refuse = |cause: String, next: &str| {
+            Refusal::new(Fault::State, "no identity key was made", cause, next)
+        };
+        let session = self.session.as_mut().filter(|_| self.departure.is_none());
+        let parts = session.and_then(|it| Some((it.own.member.clone(), it.keys.as_mut()?)));
+        let Some((member, keys)) = parts else {
+            let cause = "this host does not hold its member's identity key".to_owned();
+            return Err(refuse(cause, "ask the host with the role keeper in sealane status"));
+        };
+        let next = keys
+            .make_next_identity(&self.store)
+            .map_err(|error| refuse(error.to_string(), "free the disk and try again"))?;
+        answers::document(&NextIdentityDocument {
+            member: member.to_string(),
+            next_identity: next.to_string(),
+            next_fingerprint: next.fingerprint(),
+        })
+    }
+
+    /// Has the next identity key take over as soon as root lists it.
+    pub(super) fn follow_listed_identity(&mut self) {
+        let Some(session) = self.session.as_mut().filter(|it| it.trust.is_saved()) else { return };
+        let entry = session.trust.receiver().clusterset();
+        let entry = entry.and_then(|list| list.members.get(&session.own.member));
+        let (Some(keys), Some(entry)) = (&mut session.keys, entry) else { return };
+        let next = keys.next_identity.as_ref().map(sealane_api::keys::SigningSeed::public);
+        let Some(next) = next.filter(|next| entry.keys.contains(next)) else { return };
+        match keys.take_next_identity(&self.store) {
+            Ok(()) => {
+                tracing::info!(fingerprint = next.fingerprint(), "the next identity key is in use");
+                self.mark_stale();
+            }
+            Err(error) => tracing::warn!(%error, "the next identity key is not in use yet"),
+        }
     }
 
     /// Takes the next step of a replacement, or begins one by itself, when it is time.

@@ -59,6 +59,7 @@ async fn served() -> (TempDir, std::path::PathBuf) {
                 Question::Revoke(request) => Ok(json!({ "revoke": request.gateway })),
                 Question::Allow(request) => Ok(json!({ "allow": request.gateway })),
                 Question::Rotate => Ok(json!("rotate")),
+                Question::RotateIdentity => Ok(json!("identity")),
                 Question::Trace(_) => no(Fault::State),
                 Question::Ping(_) => no(Fault::Request),
                 Question::Leave(_) => no(Fault::Outside),
@@ -93,6 +94,7 @@ async fn every_path_asks_its_own_question() {
         (paths::REVOKE, gateway, r#"{"revoke":"old"}"#),
         (paths::ALLOW, gateway, r#"{"allow":"old"}"#),
         (paths::ROTATE, "null", r#""rotate""#),
+        (paths::ROTATE_IDENTITY, "null", r#""identity""#),
     ] {
         let (status, answer) = send(&socket, "POST", path, body).await;
         assert_eq!((status, answer.as_str()), (200, expected), "{path}");

@@ -27,5 +27,7 @@ pub const REVOKE: &str = "/v1/gateway/revoke";
 pub const ALLOW: &str = "/v1/gateway/allow";
 /// `POST`, no body that counts: [`crate::gateway::RotationDocument`].
 pub const ROTATE: &str = "/v1/gateway/rotate";
+/// `POST`, no body that counts: [`crate::membership::NextIdentityDocument`].
+pub const ROTATE_IDENTITY: &str = "/v1/identity/rotate";
 /// `POST` [`crate::membership::LeaveRequest`]: [`crate::membership::LeaveDocument`].
 pub const LEAVE: &str = "/v1/leave";

@@ -8,6 +8,7 @@ use sealane_tests::lab::wait::{eventually, until};
 use sealane_tests::product::agent::{self, LANES};
 use sealane_tests::product::command;
 use sealane_view::gateway::{Replacement, TunnelKeyView};
+use sealane_view::membership::NextIdentityDocument;
 use sealane_view::peers::PeersDocument;
 
 use crate::stage::{RATE, Stage, alone, shared};
@@ -16,6 +17,7 @@ use crate::stage::{RATE, Stage, alone, shared};
 const REPLACED: Duration = Duration::from_secs(60);
 
 on_each_family!(
+    no_packet_is_lost_while_a_member_gets_another_identity,
     no_packet_is_lost_while_both_gateways_replace_their_keys_one_after_the_other,
     a_revoked_gateway_is_dead_everywhere_while_its_member_goes_on,
 );
@@ -130,4 +132,57 @@ fn a_revoked_gateway_is_dead_everywhere_while_its_member_goes_on(family: Family)
     })
     .unwrap();
     agent::reaches(&berlin, &["edge"]).unwrap();
+}
+
+fn no_packet_is_lost_while_a_member_gets_another_identity(family: Family) {
+    let _machine = alone();
+    let stage = Stage::joined("identity", family);
+    let (berlin, edge) = (stage.berlin.gateway.host.clone(), stage.edge.host.clone());
+    let admin = &stage.ground.admin;
+    let signed = format!("--dir {} --kubeconfig {}", command::CLUSTERSET, command::KUBECONFIG);
+    let fingerprint = || agent::status(&edge).unwrap().identity.unwrap();
+    let first = fingerprint();
+    let next: NextIdentityDocument = agent::document(&edge, "identity rotate").unwrap();
+    let update = |flag: &str| {
+        let key = &next.next_identity;
+        admin
+            .command("sealane")
+            .args(["member", "update", "--cluster", "edge", flag, key])
+            .args(signed.split_whitespace())
+            .output()
+            .unwrap()
+    };
+    let early = update("--add-identity");
+    assert!(early.stderr.contains("no identity of it is pinned"), "{early:?}");
+    admin
+        .run(&format!("sealane clusterset sign {signed} --pin edge={}", first.fingerprint))
+        .unwrap();
+    let early = update("--only-identity");
+    assert!(early.stderr.contains("not listed yet"), "{early:?}");
+    until(LANES, "the present identity is pinned", || fingerprint().pinned).unwrap();
+
+    let flows = stage.flows(RATE);
+    update("--add-identity").success().unwrap();
+    until(LANES, "the next identity is in use", || {
+        let identity = fingerprint();
+        identity.fingerprint == next.next_fingerprint && identity.pinned
+    })
+    .unwrap();
+    let certified = kubectl("get advertisement edge.edge -o jsonpath={.spec.cert.signature}");
+    let before = admin.run(&certified).unwrap();
+    update("--only-identity").success().unwrap();
+    let version = agent::status(&edge).unwrap().clusterset.unwrap().version;
+    until(LANES, "the other member goes by the list without the first one", || {
+        agent::status(&berlin).unwrap().clusterset.unwrap().version >= version
+    })
+    .unwrap();
+    for flow in flows {
+        let report = flow.stop().unwrap();
+        println!("identity: {} of {} packets lost", report.lost, report.sent);
+        assert_eq!(report.lost, 0, "{report:?}");
+    }
+    assert_eq!(admin.run(&certified).unwrap(), before);
+    assert_eq!(agent::status(&berlin).unwrap().rejections, []);
+    agent::reaches(&berlin, &["edge"]).unwrap();
+    stage.loses_nothing();
 }
