@@ -75,13 +75,13 @@ impl Agent {
         let (Some(session), Some(seen)) = (&mut self.session, &self.seen) else { return };
         // A last word that no broker took may yet be taken back.
         let may_speak = self.departure.as_ref().is_none_or(Departure::has_spoken);
-        let words = session.words().filter(|_| may_speak);
-        let words: Vec<AdvertisementSpec> = words.cloned().collect();
-        self.gossip.says(&words);
+        self.gossip.says(session.words().filter(|_| may_speak));
         // What is not on disk is not told either.
         if !self.gossip.is_due() || !session.trust.is_saved() {
             return;
         }
+        let words: Vec<AdvertisementSpec> =
+            session.words().filter(|_| may_speak).cloned().collect();
         let facts = facts::local(session, &self.config, seen);
         for word in &words {
             session.trust.tell_own(word, now, &facts);
