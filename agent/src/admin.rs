@@ -16,6 +16,7 @@ use axum::routing::{get, post};
 use axum::{Extension, Router, extract::DefaultBodyLimit};
 use sealane_view::admin as paths;
 use sealane_view::error::ErrorDocument;
+use sealane_view::gateway::GatewayRequest;
 use sealane_view::membership::{JoinRequest, LeaveRequest, ListRequest};
 use sealane_view::ping::PingRequest;
 use sealane_view::trace::TraceRequest;
@@ -53,6 +54,14 @@ pub enum Question {
     Leave(LeaveRequest),
     /// Take a list of members from a person.
     List(ListRequest),
+    /// Have nobody believe a gateway of ours any more.
+    Revoke(GatewayRequest),
+    /// Replace the keys of this gateway.
+    Rotate,
+    /// Make the next identity key of our member.
+    RotateIdentity,
+    /// Take that back for certificates to come.
+    Allow(GatewayRequest),
 }
 
 /// A JSON document, or why there is none.
@@ -186,6 +195,10 @@ pub async fn serve(listener: UnixListener, asks: mpsc::Sender<Ask>) {
             paths::CLUSTERSET,
             post(|State(a), Body(r)| ask(a, Question::List(r))).layer(at_most(LARGEST_LIST_BYTES)),
         )
+        .route(paths::REVOKE, post(|State(a), Body(r)| ask(a, Question::Revoke(r))))
+        .route(paths::ALLOW, post(|State(a), Body(r)| ask(a, Question::Allow(r))))
+        .route(paths::ROTATE, post(|State(asks)| ask(asks, Question::Rotate)))
+        .route(paths::ROTATE_IDENTITY, post(|State(asks)| ask(asks, Question::RotateIdentity)))
         .route(paths::LEAVE, post(|State(a), Body(r)| ask(a, Question::Leave(r))))
         .fallback(|| async { not_understood(StatusCode::NOT_FOUND, "there is no such path") })
         .method_not_allowed_fallback(|| async {

@@ -19,8 +19,13 @@ pub enum Event {
     HostUnseen(String),
     /// Something on the broker.
     Board(BoardEvent),
-    /// An attempt to write our advertisement ended.
-    Published(Result<(), PublishError>),
+    /// An attempt to write a word of ours ended.
+    Published {
+        /// The object.
+        name: String,
+        /// What became of it.
+        result: Result<(), PublishError>,
+    },
     /// An attempt to put the list back on the broker ended.
     Mended(Result<(), PublishError>),
     /// Our last word was taken by the broker, or not.

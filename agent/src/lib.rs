@@ -26,6 +26,7 @@ pub mod facts;
 pub mod word;
 pub mod advertise;
 pub mod retirement;
+pub mod rotation;
 pub mod hand;
 pub mod paths;
 pub mod probe_io;

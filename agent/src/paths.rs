@@ -118,6 +118,14 @@ impl Paths {
         }
     }
 
+    /// Has lanes go on under another key of ours: they lead where they led.
+    pub fn go_by(&mut self, own: PublicKey) {
+        if self.lanes.keys().any(|id| id.own != own) {
+            let lanes = std::mem::take(&mut self.lanes).into_iter();
+            self.lanes = lanes.map(|(id, lane)| (LaneId { own, ..id }, lane)).collect();
+        }
+    }
+
     /// Takes what devices say of their peers; returns whether the advice for any lane changed.
     pub fn tunnels_reported(&mut self, seen: &Observation, unix_now: u64) -> bool {
         let now = self.now();
@@ -261,6 +269,7 @@ impl Paths {
         let worked = |lane: &Watched<LaneTarget>| lane.path.last_endpoint();
         let known: BTreeMap<LaneId, SocketAddr> =
             self.lanes.iter().filter_map(|(id, lane)| Some((*id, worked(lane)?))).collect();
+        self.inherit(&plan.probes.lanes);
         self.lanes.retain(|id, lane| {
             plan.probes.lanes.get(id).is_some_and(|target| {
                 target.destination == lane.target.destination
@@ -283,6 +292,28 @@ impl Paths {
             lane.path.set_families(families);
             lane.path.set_interest(interest);
             lane.path.set_link_mtu(now, saturated(target.max_mtu));
+        }
+    }
+
+    /// Has lanes that take the place of others on the same way go on with what is known of it.
+    fn inherit(&mut self, planned: &BTreeMap<LaneId, LaneTarget>) {
+        let leads = |lane: &Watched<LaneTarget>, target: &LaneTarget| {
+            let is_there = lane.target.destination == target.destination;
+            is_there && lane.target.gateway == target.gateway && lane.target.link == target.link
+        };
+        for (id, target) in planned {
+            if self.lanes.contains_key(id) {
+                continue;
+            }
+            let before = self
+                .lanes
+                .iter()
+                .find(|(old, lane)| !planned.contains_key(old) && leads(lane, target));
+            if let Some(old) = before.map(|(old, _)| *old)
+                && let Some(lane) = self.lanes.remove(&old)
+            {
+                self.lanes.insert(*id, lane);
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use sealane_api::cidr::Cidr;
 use sealane_api::clusterset::{ClusterSet, OnExpiry};
+use sealane_api::names::GatewayId;
 use sealane_api::reason::Reason;
 use sealane_api::time::UnixTime;
 use sealane_broker::board::Kind;
@@ -12,6 +13,7 @@ use sealane_broker::publish::{PublishError, Retry};
 use sealane_plan::documents;
 use sealane_plan::world::World;
 use sealane_state::link::{Backend, LinkKind};
+use sealane_view::gateway::{Replacement, TunnelKeyView};
 use sealane_view::status::{
     BrokerView, ClusterSetState, ClusterSetView, IdentityView, NetworksView, ProblemView,
     RejectionView, Role, Severity, StatusDocument,
@@ -19,8 +21,9 @@ use sealane_view::status::{
 
 use crate::config;
 use crate::left;
-use crate::retirement::Retirement;
+use crate::rotation::Step;
 use crate::run::Agent;
+use crate::run::gateways;
 use crate::session::Session;
 use crate::trust::board::Behind;
 use crate::upkeep;
@@ -68,6 +71,9 @@ impl Agent {
                 session.trust.receiver().clusterset().map(|set| clusterset_view(set, self.now()));
             status.broker = Some(broker_view(session));
             status.advertised_unix_seconds = session.line.state.taken;
+            status.tunnel_key = tunnel_key(session);
+            status.revoked_gateways =
+                session.author.as_ref().map(gateways::revoked).unwrap_or_default();
             status.rejections = rejections(session);
             status.warnings = session.trust.warnings();
         }
@@ -130,15 +136,14 @@ impl Agent {
             let next = "it is tried again; see the agent's log";
             problem(Severity::Part, "ChangeRefused", "a change of this host", cause, next)
         }));
-        let retirement = self.session.as_ref().and_then(|session| session.retirement.as_ref());
-        let unsaid = self.unsaid.as_ref();
-        problems.extend(unsaid.filter(|_| retirement.is_none()).map(|error| {
+        let is_retired = self.session.as_ref().is_some_and(|session| session.retirement.is_some());
+        problems.extend(self.unsaid.iter().filter(|_| !is_retired).map(|error| {
             let (thing, cause) = ("our advertisement", error.to_string());
             problem(Severity::Part, "NotPublished", thing, &cause, &self.after_refusal(error))
         }));
-        problems.extend(retirement.map(|it| retirement_problem(it, unsaid)));
         problems.extend(self.unsigned.iter().map(|cause| {
-            problem(Severity::Part, "NotSigned", "our advertisement", cause, "free the disk")
+            let next = "do what it says, or free the disk; others go by what they heard last";
+            problem(Severity::Part, "NotSigned", "our advertisement", cause, next)
         }));
         if let Some(seen) = &self.seen {
             problems.extend(upkeep::tunnel_problems(&seen.facts.tunnels));
@@ -194,6 +199,7 @@ impl Agent {
             let next = "have the administrator apply clusterset.yaml to the broker";
             problems.push(problem(Severity::Host, "NoClusterSet", "this member", &cause, next));
         }
+        problems.extend(farewell_problems(session, self.unsaid.as_ref()));
         problems.extend(identity_problem(session));
         problems.extend(name_problem(session));
         let (member, expires) = (&session.own.member, session.membership.credential_expires);
@@ -243,12 +249,23 @@ fn identity_problem(session: &Session) -> Option<ProblemView> {
     Some(problem(Severity::Host, "IdentityNotOurs", &thing, &cause, &next))
 }
 
-/// Others still have lanes with a gateway that this host is no longer.
-fn retirement_problem(retirement: &Retirement, unsaid: Option<&PublishError>) -> ProblemView {
+/// Others may still have lanes with gateways that are none any more.
+fn farewell_problems(session: &Session, unsaid: Option<&PublishError>) -> Vec<ProblemView> {
     let why = unsaid.map(|cause| format!(": {cause}")).unwrap_or_default();
-    let cause = format!("this host is a node now, and no broker took the withdrawal yet{why}");
-    let next = "it is tried again; until then others keep lanes to it that nobody answers";
-    problem(Severity::Part, "NotWithdrawn", &retirement.gateway().to_string(), &cause, next)
+    let Some(writer) = session.writer() else { return Vec::new() };
+    let one = |gateway: GatewayId| {
+        let fate = if writer.revoked().contains_key(&gateway.gateway) {
+            "it is revoked"
+        } else if session.author.is_none() {
+            "this host is a node now"
+        } else {
+            "this host has another name now"
+        };
+        let cause = format!("{fate}, and no broker took its withdrawal yet{why}");
+        let next = "it is tried again; until then others may keep lanes to it that nobody answers";
+        problem(Severity::Part, "NotWithdrawn", &gateway.to_string(), &cause, next)
+    };
+    writer.due().map(one).collect()
 }
 
 /// The command with which root grants a network besides those granted already.
@@ -320,6 +337,20 @@ fn clusterset_view(set: &ClusterSet, now: UnixTime) -> ClusterSetView {
         expires_unix_seconds: set.expires.0,
         state,
     }
+}
+
+/// Returns the tunnel key in use, how old it is and whether it is being replaced.
+pub fn tunnel_key(session: &Session) -> Option<TunnelKeyView> {
+    let (keys, rotation) = (session.keys.as_ref()?, session.rotation.as_ref()?);
+    let replacement = rotation.step().map(|step| match step {
+        Step::Announced(_) => Replacement::Announced,
+        Step::Moving(_) | Step::Finishing => Replacement::Moving,
+    });
+    Some(TunnelKeyView {
+        public_key: keys.wireguard().to_string(),
+        since_unix_seconds: rotation.since().0,
+        replacement,
+    })
 }
 
 fn identity_view(session: &Session) -> Option<IdentityView> {

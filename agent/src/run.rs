@@ -3,6 +3,8 @@
 
 mod belief;
 mod by_hand;
+pub mod gateways;
+mod rotation;
 mod gossip;
 pub mod healing;
 mod speech;
@@ -230,7 +232,7 @@ impl Agent {
                 self.unseen = Some(cause);
             }
             Event::Board(event) => self.take_board(event),
-            Event::Published(result) => self.take_published(result),
+            Event::Published { name, result } => self.take_published(&name, result),
             Event::Datagram(datagram) => {
                 if !self.pings.received(&datagram) {
                     self.stale |= self.paths.received(&datagram);
@@ -265,6 +267,8 @@ impl Agent {
         self.seen = Some(pass.seen.clone());
         self.paths.follow(&self.plan, &pass.seen);
         self.stale |= self.paths.tunnels_reported(&pass.seen, self.wall.now());
+        // Which of a gateway's two keys it uses is told by its handshakes alone.
+        self.stale |= self.world.gateways.values().any(|gateway| gateway.tunnels.len() > 1);
         if facts_changed {
             self.stale = true;
             self.reconsider();
@@ -291,6 +295,8 @@ impl Agent {
         }
         let due = self.plan.wake_at.is_some_and(|at| at <= UnixSeconds(now.0));
         self.stale |= due;
+        self.follow_listed_identity();
+        self.rotate_on();
         self.set_wish();
         self.speak();
         self.heal_board();
@@ -314,6 +320,9 @@ impl Agent {
         self.stale = false;
         let started = Instant::now();
         let now = UnixSeconds(self.wall.now());
+        if let Some(keys) = self.session.as_ref().and_then(|session| session.keys.as_ref()) {
+            self.paths.go_by(keys.wireguard());
+        }
         self.world = match &mut self.session {
             Some(session) if self.departure.as_ref().is_none_or(Departure::is_at_work) => {
                 facts::world(session, &self.config, &seen, &self.paths, now)

@@ -16,6 +16,7 @@ mod line;
 mod metrics;
 mod pings;
 mod probes;
+mod rotation;
 mod program;
 mod renewing;
 mod settings;

@@ -174,6 +174,7 @@ impl<'a> Control<'a> {
     fn tick(&mut self) {
         let mut out = Vec::new();
         self.device.tick(self.shared.clock.now(), &mut out);
+        self.device.forget_predecessor(self.shared.clock.now());
         self.send(&mut out);
     }
 

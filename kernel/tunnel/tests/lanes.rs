@@ -6,9 +6,11 @@ mod support;
 use std::net::SocketAddr;
 
 use proptest::prelude::*;
+use sealane_tunnel::key::PrivateKey;
 use sealane_tunnel::refusal::Refusal;
 use sealane_tunnel::wire;
 use support::{Host, connected, deliver, ip, pair, udp};
+use zeroize::Zeroizing;
 
 #[test]
 fn packets_of_both_families_pass_both_ways() {
@@ -228,6 +230,66 @@ fn changing_the_pre_shared_key_at_both_ends_loses_no_packet() {
     exchange(&mut a, &mut b);
     let text = a.answer_to_get();
     assert!(text.contains("last_handshake_time_sec=1700000002"), "a new session: {text}");
+}
+
+#[test]
+fn a_new_private_key_takes_over_when_a_peer_knows_it_and_loses_no_packet() {
+    let (mut a, mut b) = connected();
+    let successor = Host::new(3, "192.0.2.1:51820");
+    let own = PrivateKey::new(Zeroizing::new([3; 32])).unwrap();
+    let mut sent = 0;
+    let mut exchange = |a: &mut Host, b: &mut Host| {
+        let there = a.send(&udp("10.1.0.1", "10.2.0.1", b"there"));
+        deliver(a, b, there);
+        let back = b.send(&udp("10.2.0.1", "10.1.0.1", b"back"));
+        deliver(b, a, back);
+        sent += 1;
+        assert_eq!((a.inbox.len(), b.inbox.len()), (sent, sent), "{:?}", a.refusals);
+    };
+    let handshake = |host: &mut Host| {
+        host.wait(1000);
+        let table = host.device.table();
+        table.peers().filter_map(|peer| peer.lane().reinitiate(host.now)).collect::<Vec<_>>()
+    };
+    let lags = |a: &Host| a.answer_to_get().contains("sealane_lags=true");
+
+    a.set(&format!("sealane_keep_sessions=true\nprivate_key={}\n", *own.expose_hex()));
+    assert_eq!(a.device.public_key(), Some(successor.public));
+    let too_early = ticked(&mut a);
+    assert_eq!(too_early[0].datagram.len(), wire::INITIATION_LEN);
+    deliver(&mut a, &mut b, too_early);
+    assert_eq!(b.refusals, [Refusal::UnknownPeer]);
+    exchange(&mut a, &mut b);
+    // Who does not know the new key yet renews the session under the old one.
+    let renewal = handshake(&mut b);
+    deliver(&mut b, &mut a, renewal);
+    exchange(&mut a, &mut b);
+    assert!(lags(&a));
+    assert_eq!(a.refusals, []);
+
+    b.add_peer(&successor, "sealane_accept_ip=10.1.0.0/16\n");
+    let initiation = handshake(&mut a);
+    deliver(&mut a, &mut b, initiation);
+    assert!(!lags(&a));
+    exchange(&mut a, &mut b);
+    let late = b.send(&udp("10.2.0.1", "10.1.0.1", b"late"));
+    b.set(&format!("public_key={}\nallowed_ip=10.1.0.0/16\n", successor.public.to_hex()));
+    exchange(&mut a, &mut b);
+    let renewal = handshake(&mut b);
+    assert_eq!(renewal.len(), 2, "one for each key");
+    let answers: usize = renewal.iter().map(|it| a.receive(&it.datagram, b.address).len()).sum();
+    assert_eq!(answers, 1, "the old key makes no further sessions");
+
+    a.wait(180_000);
+    ticked(&mut a);
+    a.device.forget_predecessor(a.now);
+    a.refusals.clear();
+    a.receive(&late[0].datagram, b.address);
+    assert_eq!(a.refusals.len(), 1, "and what it made has run out");
+    a.refusals.clear();
+    let old = renewal.iter().map(|it| a.receive(&it.datagram, b.address).len()).sum::<usize>();
+    assert_eq!(old, 0);
+    assert!(a.refusals.contains(&Refusal::Forged), "the old key is forgotten: {:?}", a.refusals);
 }
 
 #[test]

@@ -434,6 +434,7 @@ impl Agent {
             networks,
             probe4: None,
             slot: profile.slot,
+            second_slot: None,
             mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
             candidates: profile.candidates.clone(),
         };

@@ -28,3 +28,4 @@ mod unit;
 mod injection;
 mod gossip;
 mod renewal;
+mod rotation;
