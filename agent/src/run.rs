@@ -30,6 +30,7 @@ use crate::left;
 use crate::metrics::Metrics;
 use crate::notify;
 use crate::paths::Paths;
+use crate::paths::watched::News;
 use crate::pings::Pings;
 use crate::resolver;
 use crate::session::{Session, SessionError};
@@ -175,7 +176,8 @@ impl Agent {
                 }
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
-            self.stale |= self.paths.poll();
+            let news = self.paths.poll();
+            self.heed(news);
             self.pings.poll(&self.paths);
             if Instant::now() >= next_tick {
                 next_tick = Instant::now() + TICK;
@@ -227,7 +229,8 @@ impl Agent {
             Event::Published(result) => self.take_published(result),
             Event::Datagram(datagram) => {
                 if !self.pings.received(&datagram) {
-                    self.stale |= self.paths.received(&datagram);
+                    let news = self.paths.received(&datagram);
+                    self.heed(news);
                 }
             }
             Event::Told(told) => self.take_told(told),
@@ -257,7 +260,8 @@ impl Agent {
             | self.session.as_mut().is_some_and(|it| it.resolves_by(resolver::configured()));
         self.seen = Some(pass.seen.clone());
         self.paths.follow(&self.plan, &pass.seen);
-        self.stale |= self.paths.tunnels_reported(&pass.seen, self.wall.now());
+        let news = self.paths.tunnels_reported(&pass.seen.facts.peers, self.wall.now());
+        self.heed(news);
         if facts_changed {
             self.stale = true;
             self.reconsider();
@@ -269,6 +273,11 @@ impl Agent {
             self.is_ready = true;
             notify::ready(&self.one_line());
         }
+    }
+
+    /// Takes what changed of paths.
+    fn heed(&mut self, news: News) {
+        self.stale |= news != News::Nothing;
     }
 
     fn tick(&mut self) {

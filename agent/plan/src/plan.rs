@@ -73,6 +73,19 @@ pub struct LaneTarget {
     pub max_mtu: u32,
     /// Addresses to try, in order.
     pub candidates: Vec<Candidate>,
+    /// What is at stake should it die.
+    pub traffic: Traffic,
+}
+
+/// What a lane carries, and whether it has anywhere else to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Traffic {
+    /// Its member's, which a live lane beside it would take.
+    Movable,
+    /// Its member's, which no other lane could take.
+    Bound,
+    /// None of its own accord: it is a spare.
+    Spare,
 }
 
 /// The leg to an own gateway.
