@@ -341,7 +341,7 @@ impl Member {
             ..HostFacts::default()
         };
         let addresses = self.profile.uplink.iter().copied().collect();
-        let uplink = LinkFacts { index: 2, mtu: 1500, running: true, addresses };
+        let uplink = LinkFacts { index: 2, mtu: 1500, running: true, addresses, ours: false };
         if let Ok(name) = "eth0".parse::<LinkName>() {
             let target = Target::Link(name.clone());
             for net in ["0.0.0.0/0", "::/0"].iter().filter_map(|net| net.parse().ok()) {
@@ -356,8 +356,8 @@ impl Member {
             let index = 100 + name.as_str().bytes().last().map_or(0, u32::from);
             let ours = self.have.addresses.iter().filter(|it| it.link == *name);
             let addresses = ours.map(|it| it.net).collect();
-            let mtu = link.mtu;
-            facts.links.insert(name.clone(), LinkFacts { index, mtu, running: true, addresses });
+            let seen = LinkFacts { index, mtu: link.mtu, running: true, addresses, ours: true };
+            facts.links.insert(name.clone(), seen);
             if let LinkKind::WireGuard(backend) = link.kind {
                 facts.standing.insert(backend);
             }
