@@ -147,9 +147,14 @@ impl Paths {
         Instant::now() + sleep.min(LONGEST_SLEEP)
     }
 
-    /// Returns how often the devices are worth a look.
-    pub fn patrol(&self) -> Duration {
-        self.lanes.patrol()
+    /// Returns how often what devices say of their peers is wanted; `None` while all lanes work.
+    pub fn search(&self) -> Option<Duration> {
+        self.lanes.search()
+    }
+
+    /// Writes into a plan what is advised of each endpoint now.
+    pub fn advise(&self, plan: &mut Plan) {
+        self.lanes.advice().for_each(|(id, advice)| plan.advise(id, advice));
     }
 
     /// Returns what is known of lanes, as facts; `unix_now` dates them.

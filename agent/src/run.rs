@@ -70,6 +70,8 @@ pub struct Agent {
     pub failures: Vec<String>,
     /// Why the host could not be looked at, the last time it could not.
     pub unseen: Option<String>,
+    /// Why nobody tells of changes on this host, while nobody does.
+    pub unmonitored: Option<String>,
     /// Why the broker last refused our word.
     pub unsaid: Option<String>,
     /// Why nothing was signed.
@@ -138,6 +140,7 @@ impl Agent {
             gossip: Gossip::default(),
             failures: Vec::new(),
             unseen: None,
+            unmonitored: None,
             unsaid: None,
             unsigned: None,
             patience: Patience::default(),
@@ -225,6 +228,11 @@ impl Agent {
                 }
                 self.unseen = Some(cause);
             }
+            Event::Glance(glance) => {
+                self.metrics.count_pass(glance.edited, 0);
+                let news = self.paths.tunnels_reported(&glance.peers, self.wall.now());
+                self.heed(news);
+            }
             Event::Board(event) => self.take_board(event),
             Event::Published(result) => self.take_published(result),
             Event::Datagram(datagram) => {
@@ -256,6 +264,7 @@ impl Agent {
         self.metrics.count_pass(steps.saturating_sub(failed), failed);
         self.failures = pass.failed;
         self.unseen = None;
+        self.unmonitored = pass.unmonitored;
         let facts_changed = self.seen.as_ref().is_none_or(|seen| !is_same_ground(seen, &pass.seen))
             | self.session.as_mut().is_some_and(|it| it.resolves_by(resolver::configured()));
         self.seen = Some(pass.seen.clone());
@@ -277,7 +286,14 @@ impl Agent {
 
     /// Takes what changed of paths.
     fn heed(&mut self, news: News) {
-        self.stale |= news != News::Nothing;
+        match news {
+            News::Nothing => {}
+            News::Advice => {
+                self.paths.advise(&mut self.plan);
+                self.set_wish();
+            }
+            News::Verdict => self.stale = true,
+        }
     }
 
     fn tick(&mut self) {
@@ -334,11 +350,11 @@ impl Agent {
         if self.seen.is_none() {
             return;
         }
-        let patrol = self.paths.patrol();
+        let search = self.paths.search();
         self.wish.send_if_modified(|wish| {
-            let same = wish.host.as_deref() == Some(&self.plan.host) && wish.patrol == patrol;
+            let same = wish.host.as_deref() == Some(&self.plan.host) && wish.search == search;
             if !same {
-                *wish = Wish { host: Some(Arc::new(self.plan.host.clone())), patrol };
+                *wish = Wish { host: Some(Arc::new(self.plan.host.clone())), search };
             }
             !same
         });

@@ -14,6 +14,7 @@ use crate::claims::{self, Claims};
 use crate::election::{self, Ranking};
 use crate::firewall;
 use crate::ground::Ground;
+use crate::health::EndpointAdvice;
 use crate::lanes::{self, Outside};
 use crate::leg::Leg;
 use crate::name::{GatewayId, LaneId, MemberId, NodeName, UnixSeconds};
@@ -100,6 +101,18 @@ pub struct LegTarget {
     pub destination: IpAddr,
     /// Largest packet worth trying, IP header included, in bytes.
     pub max_mtu: u32,
+}
+
+impl Plan {
+    /// Writes a new advice for the endpoint of a lane's peer, as the next plan will have it: a search
+    /// takes many steps, none of which changes anything else.
+    pub fn advise(&mut self, lane: &LaneId, advice: EndpointAdvice) {
+        let Some(target) = self.probes.lanes.get(lane) else { return };
+        let device = self.host.devices.get_mut(&target.link);
+        if let Some(peer) = device.and_then(|device| device.peers.get_mut(&lane.remote)) {
+            peers::advise(peer, &target.candidates, advice);
+        }
+    }
 }
 
 /// Finds out what this host should look like.

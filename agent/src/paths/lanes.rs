@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use sealane_plan::health::LaneHealth;
+use sealane_plan::health::{EndpointAdvice, LaneHealth};
 use sealane_plan::name::LaneId;
 use sealane_plan::plan::{LaneTarget, Traffic};
 use sealane_probe::candidates::{Candidate, FIRST_ATTEMPT, LOOK};
@@ -20,9 +20,6 @@ use sealane_state::wireguard::PublicKey;
 use super::set::PathSet;
 use super::watched::{News, Watched};
 use super::ways::{candidate, families};
-
-/// A look at the devices while all lanes work.
-const PATROL: Duration = Duration::from_secs(10);
 
 /// The lanes of a gateway.
 pub type Lanes = PathSet<LaneId, LaneTarget>;
@@ -71,15 +68,20 @@ impl Lanes {
         })
     }
 
-    /// Returns how often the devices are worth a look: what they say of their peers is what the search
-    /// for a peer's address goes by.
-    pub fn patrol(&self) -> Duration {
+    /// Returns how often what devices say of their peers is wanted; `None` while all lanes work. The
+    /// search for a peer's address goes by it.
+    pub fn search(&self) -> Option<Duration> {
         let pace = |lane: &Watched<LaneTarget>| match lane.report().state {
-            State::Unknown => FIRST_ATTEMPT,
-            State::Down => LOOK,
-            State::Up => PATROL,
+            State::Unknown => Some(FIRST_ATTEMPT),
+            State::Down => Some(LOOK),
+            State::Up => None,
         };
-        self.iter().map(|(_, lane)| pace(lane)).min().unwrap_or(PATROL)
+        self.iter().filter_map(|(_, lane)| pace(lane)).min()
+    }
+
+    /// Returns what is advised of each endpoint.
+    pub fn advice(&self) -> impl Iterator<Item = (&LaneId, EndpointAdvice)> {
+        self.iter().map(|(id, lane)| (id, lane.advice()))
     }
 
     /// Returns what is known, as facts; `unix_now` dates them.

@@ -11,6 +11,7 @@ mod clock;
 mod gossip;
 mod joining;
 mod leaving;
+mod monitor;
 mod line;
 mod metrics;
 mod pings;

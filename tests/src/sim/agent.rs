@@ -145,7 +145,7 @@ impl Agent {
     /// Takes one turn: what is due is sent, believed, told and planned.
     pub fn turn(&mut self, profile: &Profile, seen: &Observation, now: Now, did: &mut Did) {
         did.packets.extend(self.lanes.due(now.at));
-        self.stale |= self.lanes.take_news() != News::Nothing;
+        self.heed(did);
         if now.at >= self.next_tick {
             self.next_tick = now.at.after(TICK);
             self.tick(profile, seen, now, did);
@@ -160,12 +160,22 @@ impl Agent {
         }
     }
 
+    fn heed(&mut self, did: &mut Did) {
+        match self.lanes.take_news() {
+            News::Nothing => {}
+            News::Advice => {
+                self.lanes.advise(&mut self.plan);
+                did.wants_hand = true;
+            }
+            News::Verdict => self.stale = true,
+        }
+    }
+
     /// Takes what the hand saw.
     pub fn saw(&mut self, (before, seen): (&Observation, &Observation), now: Now) {
         self.stale |= before.facts.links != seen.facts.links;
         self.lanes.follow(now.at, &self.plan, seen);
         self.lanes.tunnels_reported(now.at, seen, now.wall.0);
-        self.stale |= self.lanes.take_news() != News::Nothing;
         self.next_look = now.at.after(self.lanes.patrol());
     }
 
@@ -260,7 +270,7 @@ impl Agent {
     /// Returns when something is due.
     #[must_use]
     pub fn next_wake(&self, now: Time) -> Time {
-        if self.stale {
+        if self.stale || self.lanes.has_news() {
             return Time::ZERO;
         }
         let wakes = self.lanes.next_wake(now).into_iter().chain(self.gossip.next_wake());

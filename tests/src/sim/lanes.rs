@@ -22,6 +22,9 @@ use sealane_state::name::LinkName;
 use super::chance::Chance;
 use super::tunnel::{Body, Inner};
 
+/// A look at the devices while all lanes work.
+const PATROL: Duration = Duration::from_secs(10);
+
 /// All lanes of a host.
 pub struct Lanes {
     /// By identity.
@@ -113,6 +116,12 @@ impl Lanes {
         std::mem::take(&mut self.news)
     }
 
+    /// Says whether there is something to ask for.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        self.news != News::Nothing
+    }
+
     /// Returns when something is due.
     #[must_use]
     pub fn next_wake(&self, now: Time) -> Option<Time> {
@@ -122,7 +131,12 @@ impl Lanes {
     /// Returns how often the devices are looked at.
     #[must_use]
     pub fn patrol(&self) -> Duration {
-        self.all.patrol()
+        self.all.search().unwrap_or(PATROL)
+    }
+
+    /// Writes into a plan what is advised of each endpoint now.
+    pub fn advise(&self, plan: &mut Plan) {
+        self.all.advice().for_each(|(id, advice)| plan.advise(id, advice));
     }
 
     /// Returns what is known of lanes, as facts.
