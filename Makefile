@@ -56,9 +56,12 @@ install: ## put programs, units, manual and completions below PREFIX (/usr/local
 	fi
 
 uninstall: ## remove what `make install` put there; state and configuration stay
+	@if [ -x $(BINDIR)/sealane ]; then \
+	  pages=$$(mktemp -d); $(BINDIR)/sealane man $$pages; \
+	  (cd $$pages && ls) | while read -r page; do rm -f $(MANDIR)/$$page; done; rm -r $$pages; \
+	fi
 	rm -f $(PROGRAMS:%=$(BINDIR)/%) $(BINDIR)/kubectl-sealane $(UNITS:%=$(UNITDIR)/%)
 	rm -f $(RULES:%=$(LIBDIR)/%) $(NETWORKD:%=$(LIBDIR)/systemd/%)
-	rm -f $(MANDIR)/sealane.1 $(MANDIR)/sealane-*.1
 	rm -f $(BASHDIR)/sealane $(ZSHDIR)/_sealane $(FISHDIR)/sealane.fish
 
 demo: STAGE = demo
