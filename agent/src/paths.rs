@@ -35,7 +35,7 @@ use crate::probe_io::{ProbeSockets, Way};
 use lanes::{Lanes, TunnelFacts};
 use legs::Legs;
 use watched::{News, Watched};
-use ways::{answered, own_ways};
+use ways::{answered, mtu, own_ways};
 
 /// Nothing sleeps longer, also where no probe is due.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
@@ -60,15 +60,16 @@ pub struct Paths {
 impl Paths {
     /// Starts without any path.
     pub fn new(events: mpsc::Sender<Event>) -> Self {
+        let desk = Desk::default();
         Self {
             origin: Instant::now(),
             lanes: Lanes::default(),
             legs: Legs::default(),
             responder: Responder::default(),
             known: Arc::default(),
-            sockets: ProbeSockets::new(events.clone()),
+            sockets: ProbeSockets::new(events.clone(), desk.clone()),
             listeners: BTreeMap::new(),
-            desk: Desk::default(),
+            desk,
             digest: None,
             heard: Vec::new(),
             events,
@@ -91,7 +92,7 @@ impl Paths {
         let taken = self.lanes.ways().chain(self.legs.ways()).cloned();
         let ways: BTreeSet<Way> = taken.chain(own).collect();
         let ways: Vec<Way> = ways.into_iter().collect();
-        self.sockets.retain(&ways);
+        self.sockets.retain(&ways, |way| mtu(way, seen));
         self.listeners.retain(|way, listener| ways.contains(way) && listener.is_alive());
         for way in ways {
             if !self.listeners.contains_key(&way)

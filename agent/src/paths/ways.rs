@@ -49,6 +49,12 @@ pub fn way(link: Option<&LinkName>, source: IpAddr, seen: &Observation) -> Way {
     Way { link: link.cloned(), index, source }
 }
 
+/// Returns the MTU of a way's link in bytes; the largest there is where routing decides.
+pub(super) fn mtu(way: &Way, seen: &Observation) -> usize {
+    let link = way.link.as_ref().and_then(|name| seen.facts.links.get(name));
+    link.and_then(|link| usize::try_from(link.mtu).ok()).unwrap_or(usize::MAX)
+}
+
 /// Returns the ways by which this host is probed and asked: its addresses on lanes, and its
 /// link-local ones on the leg.
 pub(super) fn own_ways(plan: &Plan, seen: &Observation) -> Vec<Way> {
