@@ -145,7 +145,7 @@ async fn serve_on(
 ) -> anyhow::Result<()> {
     let (events, inbox) = mpsc::channel(1024);
     let (errands, errands_in) = mpsc::channel(16);
-    let (wish, wished) = watch::channel(Wish { host: None, patrol: Duration::from_secs(10) });
+    let (wish, wished) = watch::channel(Wish::default());
     let ring = Arc::new(Ring::default());
     let metrics = Arc::new(Metrics::new());
     let connections = Connections {

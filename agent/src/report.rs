@@ -52,11 +52,14 @@ impl Agent {
 
     /// Returns the answer to "is it working".
     pub fn status(&self) -> StatusDocument {
-        let world = self.fresh_world();
+        self.status_of(&self.fresh_world())
+    }
+
+    fn status_of(&self, world: &World) -> StatusDocument {
         let mut status = StatusDocument {
             node: self.config.node.clone(),
             roles: self.roles(),
-            members: documents::members::of(&world, &self.plan),
+            members: documents::members::of(world, &self.plan),
             problems: self.problems(),
             backend: self.backend(),
             versions: self.versions(),
@@ -83,7 +86,7 @@ impl Agent {
     /// Sets the metrics to what the documents say.
     pub fn show_metrics(&self) {
         let world = self.fresh_world();
-        self.metrics.show(&self.status(), &documents::peers::of(&world, &self.plan));
+        self.metrics.show(&self.status_of(&world), &documents::peers::of(&world, &self.plan));
     }
 
     /// Returns the one line that systemd shows.
@@ -131,6 +134,11 @@ impl Agent {
             self.plan.problems.iter().map(sealane_plan::problem::Problem::view).collect();
         problems.extend(self.unseen.iter().map(|cause| {
             problem(Severity::Host, "HostUnseen", "this host", cause, "see the agent's log")
+        }));
+        problems.extend(self.unmonitored.iter().map(|cause| {
+            let next =
+                "it is tried again; until then a change by another hand stands for up to 10 s";
+            problem(Severity::Part, "NoMonitor", "this host", cause, next)
         }));
         problems.extend(self.failures.iter().map(|cause| {
             let next = "it is tried again; see the agent's log";

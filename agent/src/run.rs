@@ -34,6 +34,7 @@ use crate::left;
 use crate::metrics::Metrics;
 use crate::notify;
 use crate::paths::Paths;
+use crate::paths::watched::News;
 use crate::pings::Pings;
 use crate::resolver;
 use crate::run::healing::Healing;
@@ -74,6 +75,8 @@ pub struct Agent {
     pub failures: Vec<String>,
     /// Why the host could not be looked at, the last time it could not.
     pub unseen: Option<String>,
+    /// Why nobody tells of changes on this host, while nobody does.
+    pub unmonitored: Option<String>,
     /// Why the broker last refused our word.
     pub unsaid: Option<PublishError>,
     /// How the list on the broker stands to the one in force.
@@ -144,6 +147,7 @@ impl Agent {
             gossip: Gossip::default(),
             failures: Vec::new(),
             unseen: None,
+            unmonitored: None,
             unsaid: None,
             healing: Healing::default(),
             unsigned: None,
@@ -183,7 +187,8 @@ impl Agent {
                 }
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
-            self.stale |= self.paths.poll();
+            let news = self.paths.poll();
+            self.heed(news);
             self.pings.poll(&self.paths);
             if Instant::now() >= next_tick {
                 next_tick = Instant::now() + TICK;
@@ -231,11 +236,17 @@ impl Agent {
                 }
                 self.unseen = Some(cause);
             }
+            Event::Glance(glance) => {
+                self.metrics.count_pass(glance.edited, 0);
+                let news = self.paths.tunnels_reported(&glance.peers, self.wall.now());
+                self.heed(news);
+            }
             Event::Board(event) => self.take_board(event),
             Event::Published { name, result } => self.take_published(&name, result),
             Event::Datagram(datagram) => {
                 if !self.pings.received(&datagram) {
-                    self.stale |= self.paths.received(&datagram);
+                    let news = self.paths.received(&datagram);
+                    self.heed(news);
                 }
             }
             Event::Told(told) => self.take_told(told),
@@ -262,11 +273,13 @@ impl Agent {
         self.metrics.count_pass(steps.saturating_sub(failed), failed);
         self.failures = pass.failed;
         self.unseen = None;
+        self.unmonitored = pass.unmonitored;
         let facts_changed = self.seen.as_ref().is_none_or(|seen| !is_same_ground(seen, &pass.seen))
             | self.session.as_mut().is_some_and(|it| it.resolves_by(resolver::configured()));
         self.seen = Some(pass.seen.clone());
         self.paths.follow(&self.plan, &pass.seen);
-        self.stale |= self.paths.tunnels_reported(&pass.seen, self.wall.now());
+        let news = self.paths.tunnels_reported(&pass.seen.facts.peers, self.wall.now());
+        self.heed(news);
         // Which of a gateway's two keys it uses is told by its handshakes alone.
         self.stale |= self.world.gateways.values().any(|gateway| gateway.tunnels.len() > 1);
         if facts_changed {
@@ -279,6 +292,18 @@ impl Agent {
         if pass.wanted.is_some() && !self.is_ready {
             self.is_ready = true;
             notify::ready(&self.one_line());
+        }
+    }
+
+    /// Takes what changed of paths.
+    fn heed(&mut self, news: News) {
+        match news {
+            News::Nothing => {}
+            News::Advice => {
+                self.paths.advise(&mut self.plan);
+                self.set_wish();
+            }
+            News::Verdict => self.stale = true,
         }
     }
 
@@ -343,11 +368,11 @@ impl Agent {
         if self.seen.is_none() {
             return;
         }
-        let patrol = self.paths.patrol();
+        let search = self.paths.search();
         self.wish.send_if_modified(|wish| {
-            let same = wish.host.as_deref() == Some(&self.plan.host) && wish.patrol == patrol;
+            let same = wish.host.as_deref() == Some(&self.plan.host) && wish.search == search;
             if !same {
-                *wish = Wish { host: Some(Arc::new(self.plan.host.clone())), patrol };
+                *wish = Wish { host: Some(Arc::new(self.plan.host.clone())), search };
             }
             !same
         });

@@ -216,6 +216,21 @@ proptest! {
     }
 
     #[test]
+    fn advice_written_into_a_plan_is_what_the_next_plan_says(
+        world in worlds(),
+        advised in vec(lane_healths(), 8),
+    ) {
+        let mut before = plan(&world, NOW);
+        let mut next = world.clone();
+        let lanes: Vec<_> = before.probes.lanes.keys().copied().collect();
+        for (lane, health) in lanes.iter().zip(&advised) {
+            before.advise(lane, health.endpoint);
+            next.lanes.entry(*lane).or_default().endpoint = health.endpoint;
+        }
+        prop_assert_eq!(before.host, plan(&next, NOW).host);
+    }
+
+    #[test]
     fn a_host_that_left_has_an_empty_plan_and_every_plan_can_be_shown(mut world in worlds()) {
         show(&world, &plan(&world, NOW));
         world.me = None;

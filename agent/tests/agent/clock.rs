@@ -27,7 +27,8 @@ impl Settable {
         let host = Host::unseen_at(config(state), wall);
         host.join(&token(vec![no_broker()]).encode()).await.unwrap();
         let seen = Arc::new(bare_host());
-        let pass = Pass { seen, wanted: None, changed: Vec::new(), failed: Vec::new() };
+        let pass =
+            Pass { seen, wanted: None, changed: Vec::new(), failed: Vec::new(), unmonitored: None };
         assert!(host.events.send(Event::Host(pass)).await.is_ok());
         let list = vec![sighting("sealane", &signed(&list(NOW)))];
         for (kind, objects) in [(Kind::ClusterSet, list), (Kind::Advertisement, gateways)] {

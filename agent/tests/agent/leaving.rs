@@ -353,6 +353,7 @@ async fn what_the_broker_told_before_the_host_was_seen_counts_afterwards() {
         wanted: None,
         changed: Vec::new(),
         failed: Vec::new(),
+        unmonitored: None,
     };
     assert!(host.events.send(Event::Host(pass)).await.is_ok());
     let status = host.status().await;

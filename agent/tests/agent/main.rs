@@ -12,6 +12,7 @@ mod gossip;
 mod healing;
 mod joining;
 mod leaving;
+mod monitor;
 mod line;
 mod metrics;
 mod pings;
