@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::event::Event;
+use crate::rival::Rivalry;
 
 /// Changes come in bursts; a burst is looked at once.
 const BURST: Duration = Duration::from_millis(20);
@@ -55,6 +56,16 @@ pub struct Pass {
     pub changed: Vec<String>,
     /// What could not be changed, as text with the cause.
     pub failed: Vec<String>,
+    /// Changes that something else on this host undoes again and again, with how often it did.
+    pub contested: BTreeMap<String, u32>,
+}
+
+impl Pass {
+    /// One that has changed nothing.
+    pub fn idle(seen: Observation, wanted: Option<Arc<HostState>>) -> Self {
+        let (changed, failed, contested) = (Vec::new(), Vec::new(), BTreeMap::new());
+        Self { seen: Arc::new(seen), wanted, changed, failed, contested }
+    }
 }
 
 /// What a packet meets on its way through a host.
@@ -87,7 +98,8 @@ pub struct Strings {
 pub fn take_charge(host: Host, strings: Strings) -> std::io::Result<()> {
     let runtime = Handle::current();
     std::thread::Builder::new().name("hand".to_owned()).spawn(move || {
-        let mut hand = Hand { host, strings, survey: None, devices: BTreeMap::new() };
+        let (devices, rivalry) = (BTreeMap::new(), Rivalry::default());
+        let mut hand = Hand { host, strings, survey: None, devices, rivalry };
         runtime.block_on(hand.keep());
     })?;
     Ok(())
@@ -99,6 +111,7 @@ struct Hand {
     survey: Option<Survey>,
     /// Devices as the last pass left them.
     devices: BTreeMap<LinkName, Device>,
+    rivalry: Rivalry,
 }
 
 /// The last look at rules, routes and tables that somebody asked for.
@@ -166,7 +179,8 @@ impl Hand {
                 }
                 Err(cause) => (Event::HostUnseen(cause), true),
             };
-            let rested = Instant::now() + Pace::rest(began.elapsed());
+            let now = Instant::now();
+            let rested = now + Pace::rest(began.elapsed()).max(self.rivalry.wait(now));
             if self.strings.events.send(event).await.is_err() {
                 return;
             }
@@ -197,14 +211,19 @@ impl Hand {
         let settings: BTreeSet<SysctlKey> = wished.chain(forwarding()).collect();
         let seen = self.host.observe(&settings).map_err(|error| error.to_string())?;
         let changes = wanted.as_ref().map(|host| diff(host, &seen.ours)).unwrap_or_default();
-        let mut pass =
-            Pass { seen: Arc::new(seen), wanted, changed: Vec::new(), failed: Vec::new() };
+        let mut pass = Pass::idle(seen, wanted);
+        pass.contested = self.rivalry.contested(Instant::now());
         if changes.is_empty() {
             return Ok(pass);
         }
         let outcome = self.host.apply(&changes, self.strings.keys.as_ref());
         pass.changed = changes.iter().map(ToString::to_string).collect();
         pass.failed = outcome.errors.iter().map(ToString::to_string).collect();
+        if let Some(wanted) = pass.wanted.as_ref().filter(|_| pass.failed.is_empty()) {
+            let now = Instant::now();
+            self.rivalry.made(now, wanted, &pass.changed);
+            pass.contested = self.rivalry.contested(now);
+        }
         pass.seen = Arc::new(self.host.observe(&settings).map_err(|error| error.to_string())?);
         Ok(pass)
     }
@@ -237,7 +256,7 @@ impl Hand {
     ) -> Result<(), Unheard> {
         let mut due = Instant::now() + longest;
         let mut monitored = true;
-        let mut glance = Instant::now() + GLANCE;
+        let mut glance = rested.max(Instant::now() + GLANCE);
         loop {
             tokio::select! {
                 // An agent that ends lets go of the wish first: no timer is asked after its end.

@@ -133,9 +133,9 @@ impl BrokerLine {
     ) {
         let word = self.word.borrow().clone();
         let hushed = self.hushed.take();
-        let taken = self.state.taken;
+        let LineState { taken, since, .. } = self.state;
         *self = Self::open(membership, listed, events);
-        self.state.taken = taken;
+        (self.state.taken, self.state.since) = (taken, since);
         self.word.send_replace(word);
         self.hushed = hushed;
     }

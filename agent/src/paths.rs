@@ -26,6 +26,7 @@ use sealane_state::owner;
 use sealane_state::wireguard::PublicKey;
 use tokio::sync::mpsc;
 
+use crate::endpoints::Known;
 use crate::event::{Datagram, Event};
 use crate::gossip::desk::{Desk, Peers};
 use crate::inquiry::{self, Listener};
@@ -41,6 +42,7 @@ const PATROL: Duration = Duration::from_secs(10);
 /// All paths of this host.
 pub struct Paths {
     origin: Instant,
+    known_before: Known,
     lanes: BTreeMap<LaneId, Watched<LaneTarget>>,
     legs: BTreeMap<NodeName, Watched<LegTarget>>,
     responder: Responder,
@@ -61,6 +63,7 @@ struct Watched<Target> {
     path: Path,
     advice: EndpointAdvice,
     session: Session,
+    silence: device::Silence,
     shown: Option<Shown>,
 }
 
@@ -78,6 +81,7 @@ impl Paths {
     pub fn new(events: mpsc::Sender<Event>) -> Self {
         Self {
             origin: Instant::now(),
+            known_before: Known::default(),
             lanes: BTreeMap::new(),
             legs: BTreeMap::new(),
             responder: Responder::default(),
@@ -89,6 +93,11 @@ impl Paths {
             heard: Vec::new(),
             events,
         }
+    }
+
+    /// Takes where lanes worked in an earlier run; they are tried there first.
+    pub fn recalling(self, known: Known) -> Self {
+        Self { known_before: known, ..self }
     }
 
     /// Takes a new plan and the host it was made for: paths that stay keep what they know.
@@ -124,7 +133,8 @@ impl Paths {
         for (id, lane) in &mut self.lanes {
             let facts = seen.facts.peers.get(&lane.target.link).and_then(|it| it.get(&id.remote));
             let (session, report) = device::report(facts.copied().unwrap_or_default(), unix_now);
-            lane.session = session;
+            let seen = (session, report.received_bytes);
+            lane.session = lane.silence.looked(now, lane.path.report().state, seen);
             lane.advice = device::advice(lane.path.tunnel_reported(now, &report));
         }
         self.has_news()
@@ -203,6 +213,14 @@ impl Paths {
         self.lanes.iter().map(|(id, lane)| (*id, health(lane))).collect()
     }
 
+    /// Returns where each lane works, or last did.
+    pub fn endpoints(&self) -> Known {
+        let lanes = self.lanes.iter();
+        lanes
+            .filter_map(|(id, it)| Some((id.remote.to_string(), it.path.last_endpoint()?)))
+            .collect()
+    }
+
     /// Returns what is known of legs, as facts.
     pub fn leg_health(&self) -> BTreeMap<NodeName, LegHealth> {
         let health = |leg: &Watched<LegTarget>| {
@@ -275,7 +293,8 @@ impl Paths {
             let lane = self.lanes.entry(*id).or_insert_with(|| {
                 let config = config(target.destination, target.max_mtu, interest);
                 let mut path = Path::lane(now, config, &candidates, families);
-                known.get(id).into_iter().for_each(|last| path.resume_at(*last));
+                let last = known.get(id).or_else(|| self.known_before.get(&id.remote.to_string()));
+                last.into_iter().for_each(|last| path.resume_at(*last));
                 watched(target.clone(), way(Some(&target.link), target.source, seen), path)
             });
             lane.target = target.clone();
@@ -307,7 +326,8 @@ impl Paths {
 
 fn watched<Target>(target: Target, way: Way, path: Path) -> Watched<Target> {
     let (advice, session) = (EndpointAdvice::Leave, Session::Gone);
-    Watched { target, way, path, advice, session, shown: None }
+    let silence = device::Silence::default();
+    Watched { target, way, path, advice, session, silence, shown: None }
 }
 
 fn config(remote: IpAddr, max_mtu: u32, interest: Interest) -> PathConfig {

@@ -17,6 +17,7 @@ use sealane_view::status::{
 };
 
 use crate::config;
+use crate::disk;
 use crate::left;
 use crate::retirement::Retirement;
 use crate::run::Agent;
@@ -135,7 +136,16 @@ impl Agent {
         }));
         problems.extend(retirement.map(|it| retirement_problem(it, self.unsaid.as_deref())));
         problems.extend(self.unsigned.iter().map(|cause| {
-            problem(Severity::Part, "NotSigned", "our advertisement", cause, "free the disk")
+            let next = "free the disk, or make it writable; others go by what they heard last";
+            problem(Severity::Part, "NotSigned", "our advertisement", cause, next)
+        }));
+        let unsaved = self.session.as_ref().and_then(|session| session.trust.unsaved());
+        problems.extend(disk::problem(unsaved, &self.config.paths.state));
+        problems.extend(self.contested.iter().map(|(change, times)| {
+            let cause = format!("something else on this host has undone it {times} times");
+            let next = "find and stop what does, such as another network program or a script; \
+                        until then it is made again ever more seldom";
+            problem(Severity::Part, "Undone", change, &cause, next)
         }));
         if let Some(seen) = &self.seen {
             problems.extend(upkeep::tunnel_problems(&seen.facts.tunnels));

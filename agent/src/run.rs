@@ -6,6 +6,7 @@ mod by_hand;
 mod gossip;
 mod speech;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,7 @@ use crate::clock::{Clock, Wall};
 use crate::config::Config;
 use crate::departure::Departure;
 use crate::early::Early;
+use crate::endpoints::Endpoints;
 use crate::event::Event;
 use crate::facts;
 use crate::gossip::Gossip;
@@ -40,6 +42,8 @@ use crate::traces::Patience;
 const TICK: Duration = Duration::from_secs(1);
 /// Least time between two writes of what is believed: what comes meanwhile is one write.
 const BETWEEN_WRITES: Duration = Duration::from_millis(200);
+/// Least time between two times that the broker is dialled anew for an address that is gone.
+const BETWEEN_REDIALS: Duration = Duration::from_secs(5);
 /// Events taken before timers and the plan have their turn.
 const AT_ONCE: usize = 256;
 /// Time spent on events before timers and the plan have their turn.
@@ -67,6 +71,8 @@ pub struct Agent {
     pub gossip: Gossip,
     /// What the last pass could not change, as text.
     pub failures: Vec<String>,
+    /// What something else on this host undoes again and again, with how often it did.
+    pub contested: BTreeMap<String, u32>,
     /// Why the host could not be looked at, the last time it could not.
     pub unseen: Option<String>,
     /// Why the broker last refused our word.
@@ -92,6 +98,8 @@ pub struct Agent {
     clock: Clock,
     wish: watch::Sender<Wish>,
     writes: Spacing,
+    redials: Spacing,
+    endpoints: Endpoints,
     stale: bool,
     is_ready: bool,
 }
@@ -125,8 +133,9 @@ impl Agent {
         let Connections { wish, errands, events, ring, metrics, wall } = connections;
         let now = UnixTime(wall.now());
         let session = Session::resume(&store, &config, &ring, &events, now)?;
+        let endpoints = Endpoints::load(store.clone());
         Ok(Self {
-            paths: Paths::new(events.clone()),
+            paths: Paths::new(events.clone()).recalling(endpoints.known().clone()),
             config,
             store,
             session,
@@ -136,6 +145,7 @@ impl Agent {
             pings: Pings::default(),
             gossip: Gossip::default(),
             failures: Vec::new(),
+            contested: BTreeMap::new(),
             unseen: None,
             unsaid: None,
             unsigned: None,
@@ -150,6 +160,8 @@ impl Agent {
             wall,
             wish,
             writes: Spacing::of(BETWEEN_WRITES),
+            redials: Spacing::of(BETWEEN_REDIALS),
+            endpoints,
             stale: true,
             is_ready: false,
         })
@@ -252,9 +264,16 @@ impl Agent {
         }
         self.metrics.count_pass(steps.saturating_sub(failed), failed);
         self.failures = pass.failed;
+        for (change, times) in &pass.contested {
+            if !self.contested.contains_key(change) {
+                tracing::warn!(%change, times, "something else on this host undoes a change");
+            }
+        }
+        self.contested = pass.contested;
         self.unseen = None;
         let facts_changed = self.seen.as_ref().is_none_or(|seen| !is_same_ground(seen, &pass.seen))
             | self.session.as_mut().is_some_and(|it| it.resolves_by(resolver::configured()));
+        self.redial_after(&pass.seen);
         self.seen = Some(pass.seen.clone());
         self.paths.follow(&self.plan, &pass.seen);
         self.stale |= self.paths.tunnels_reported(&pass.seen, self.wall.now());
@@ -284,6 +303,9 @@ impl Agent {
         }
         let due = self.plan.wake_at.is_some_and(|at| at <= UnixSeconds(now.0));
         self.stale |= due;
+        if self.session.is_some() {
+            self.endpoints.keep(Instant::now(), self.paths.endpoints());
+        }
         self.set_wish();
         self.speak();
         self.show_metrics();
@@ -295,6 +317,7 @@ impl Agent {
         self.early = Early::default();
         self.gossip = Gossip::default();
         self.paths.fall_silent();
+        self.endpoints = Endpoints::none(self.store.clone());
         self.unsaid = None;
         self.unsigned = None;
     }

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 
 use crate::advertise::{self, Author, AuthorError};
 use crate::config::{Config, Role};
+use crate::endpoints::Endpoints;
 use crate::event::Event;
 use crate::facts;
 use crate::held_file::TrustError;
@@ -135,6 +136,7 @@ impl Session {
             Keys::remove(store),
             Trust::remove(store),
             Author::remove(store),
+            Endpoints::remove(store),
         ];
         results.into_iter().collect()
     }
@@ -168,6 +170,12 @@ impl Session {
             tracing::info!(brokers = listed.len(), "the ClusterSet names other brokers");
             self.line.reopen(&self.membership, &listed, self.events.clone());
         }
+    }
+
+    /// Opens the line to the brokers anew, as its connections may be dead.
+    pub fn redial(&mut self) {
+        let listed = self.trust.receiver().clusterset().map(|set| set.brokers.clone());
+        self.line.reopen(&self.membership, &listed.unwrap_or_default(), self.events.clone());
     }
 
     /// Derives the pre-shared key of every lane, lends it, and returns the fingerprints.
