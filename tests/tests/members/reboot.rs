@@ -66,7 +66,7 @@ fn lose_all_but_the_disk(host: &Host) {
     })
     .unwrap();
     host.shell(
-        "for link in $(ip -br link | grep -o '^sealane[^ @]*'); do ip link del $link; done
+        "for link in $(ip -br link | grep -o '^sealane[^ @]*'); do ip link del $link 2>/dev/null || true; done
          for family in -4 -6; do
              ip $family rule | sed -n 's/^\\(518[2-9]\\):.*/\\1/p' | while read priority; do
                  ip $family rule del priority $priority
