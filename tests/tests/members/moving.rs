@@ -27,7 +27,7 @@ const FOLLOWED: Duration = Duration::from_secs(10);
 const RATE: u32 = 500;
 
 /// The longest gap that a link with another name may cause, in milliseconds.
-const RENAMED_MS: f64 = 200.0;
+const RENAMED_MS: f64 = 1_000.0;
 /// The same of another router, which is noticed by probes alone.
 const REROUTED_MS: f64 = 2_000.0;
 /// The same of another address: the other side is behind NAT and hears of it from the broker.
