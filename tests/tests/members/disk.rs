@@ -93,6 +93,7 @@ fn an_agent_that_starts_on_a_read_only_disk_has_its_lanes_back() {
     stage.join_berlin();
     stage.join_edge();
     stage.await_lanes();
+    stage.endpoints_are_saved(&host);
 
     host.run(&format!("mount -o remount,ro {STATE}")).unwrap();
     stage.agent(&host).kill().unwrap();

@@ -70,6 +70,7 @@ fn lanes_come_back_from_disk_while_the_broker_is_gone(family: Family) {
     let mut stage = Stage::joined("broker-gone", family);
     stage.broker.process.kill().unwrap();
     for (host, _, member) in stage.hosts() {
+        stage.endpoints_are_saved(&host);
         stage.agent(&host).kill().unwrap();
         kill_tunnels(&host);
         let begin = Instant::now();

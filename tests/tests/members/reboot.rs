@@ -24,12 +24,7 @@ fn a_host_that_boots_again_has_its_lanes_back_without_the_broker(family: Family)
     stage.broker.process.kill().unwrap();
     for (host, _, member) in stage.hosts() {
         let before = host.shell(OURS).unwrap();
-        let is_gateway = !host.find("sealane-tunnel").unwrap().is_empty();
-        until(BACK, "where the lane works is on the disk", || {
-            let known = host.read_file("/var/lib/sealane/endpoints.json");
-            !is_gateway || known.is_ok_and(|known| known.contains(':'))
-        })
-        .unwrap();
+        stage.endpoints_are_saved(&host);
         stage.agent(&host).kill().unwrap();
         lose_all_but_the_disk(&host);
         assert!(stage.is_whole().is_err(), "{}: nothing was lost", host.name());

@@ -9,6 +9,7 @@ use std::time::Duration;
 use sealane_tests::lab::address::Family;
 use sealane_tests::lab::host::Host;
 use sealane_tests::lab::process::{Command, Process};
+use sealane_tests::lab::wait::until;
 use sealane_tests::product::broker::Broker;
 use sealane_tests::product::ground::Ground;
 use sealane_tests::product::reach::{self, Place};
@@ -149,6 +150,16 @@ impl Stage {
         for (host, _, member) in self.hosts() {
             agent::comes_to_reach(&host, &self.others(member)).unwrap();
         }
+    }
+
+    /// Waits until a gateway's disk has where its lanes work, so that the next start is first to call.
+    pub(crate) fn endpoints_are_saved(&self, host: &Host) {
+        let is_gateway = !host.find("sealane-tunnel").unwrap().is_empty();
+        until(Duration::from_secs(15), "where lanes work is on the disk", || {
+            let known = host.read_file("/var/lib/sealane/endpoints.json");
+            !is_gateway || known.is_ok_and(|known| known.contains(':'))
+        })
+        .unwrap();
     }
 
     /// The members other than `own`.
