@@ -31,6 +31,7 @@ UNITDIR = $(LIBDIR)/systemd/system
 MANDIR = $(DESTDIR)$(PREFIX)/share/man/man1
 BASHDIR = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 ZSHDIR = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
+DOCDIR = $(DESTDIR)$(PREFIX)/share/doc/sealane
 FISHDIR = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 
 install: ## put programs, units, manual and completions below PREFIX (/usr/local), make the user sealane; builds and starts nothing
@@ -38,6 +39,7 @@ install: ## put programs, units, manual and completions below PREFIX (/usr/local
 	  [ -x $(BIN)/$$program ] || { echo "$(BIN)/$$program is not there: run make build first" >&2; exit 1; }; \
 	done
 	install -d $(BINDIR) $(UNITDIR) $(MANDIR) $(BASHDIR) $(ZSHDIR) $(FISHDIR)
+	install -D -m 0644 agent/agent.toml.example $(DOCDIR)/agent.toml
 	install -m 0755 $(PROGRAMS:%=$(BIN)/%) $(BINDIR)
 	ln -sfn sealane $(BINDIR)/kubectl-sealane
 	@for unit in $(UNITS); do \
@@ -49,6 +51,7 @@ install: ## put programs, units, manual and completions below PREFIX (/usr/local
 	$(BINDIR)/sealane completions bash > $(BASHDIR)/sealane
 	$(BINDIR)/sealane completions zsh > $(ZSHDIR)/_sealane
 	$(BINDIR)/sealane completions fish > $(FISHDIR)/sealane.fish
+	@chmod 0644 $(MANDIR)/sealane*.1 $(BASHDIR)/sealane $(ZSHDIR)/_sealane $(FISHDIR)/sealane.fish
 	@if [ -z "$(DESTDIR)" ] && [ -d /run/systemd/system ]; then \
 	  systemd-sysusers $(LIBDIR)/sysusers.d/sealane.conf; \
 	  systemd-tmpfiles --create $(LIBDIR)/tmpfiles.d/sealane.conf; \
@@ -56,10 +59,13 @@ install: ## put programs, units, manual and completions below PREFIX (/usr/local
 	fi
 
 uninstall: ## remove what `make install` put there; state and configuration stay
+	@if [ -x $(BINDIR)/sealane ]; then \
+	  pages=$$(mktemp -d); $(BINDIR)/sealane man $$pages; \
+	  (cd $$pages && ls) | while read -r page; do rm -f $(MANDIR)/$$page; done; rm -r $$pages; \
+	fi
 	rm -f $(PROGRAMS:%=$(BINDIR)/%) $(BINDIR)/kubectl-sealane $(UNITS:%=$(UNITDIR)/%)
 	rm -f $(RULES:%=$(LIBDIR)/%) $(NETWORKD:%=$(LIBDIR)/systemd/%)
-	rm -f $(MANDIR)/sealane.1 $(MANDIR)/sealane-*.1
-	rm -f $(BASHDIR)/sealane $(ZSHDIR)/_sealane $(FISHDIR)/sealane.fish
+	rm -f $(BASHDIR)/sealane $(ZSHDIR)/_sealane $(FISHDIR)/sealane.fish $(DOCDIR)/agent.toml
 
 demo: STAGE = demo
 demo: setup build ## two clusters and an edge host on this machine, joined and put to the test (KEEP=1 leaves them up)
@@ -74,8 +80,8 @@ test: setup build ## everything: unit, golden, law, broker and lab tests
 FUZZ_SECONDS ?= 60
 test-deep: STAGE = deep
 test-deep: test ## also what takes long: a real API server, booted systemd, 1,000 simulated runs, every parser fuzzed for a minute (FUZZ_SECONDS=N)
-	SEALANE_BIN=$(CURDIR)/$(BIN) $(CARGO) test --locked -p sealane-tests --features deep --test kubernetes --test systemd
-	SEALANE_SIM_RUNS=1000 $(CARGO) test --locked -p sealane-tests --test sim
+	SEALANE_BIN=$(CURDIR)/$(BIN) $(CARGO) test --locked --workspace --features sealane-tests/deep --test kubernetes --test systemd
+	SEALANE_SIM_RUNS=1000 $(CARGO) test --locked --release --workspace --test sim
 	$(BIN)/fuzz --seconds $(FUZZ_SECONDS)
 
 check: fmt clippy docs deny test ## what CI would say, and more
@@ -102,9 +108,8 @@ crds: ## write the generated CRDs into charts/crds
 	$(CARGO) run --locked -q -p sealane-api --bin crdgen -- charts/crds
 
 bench: STAGE = demo
-bench: setup build ## what a tunnel costs, against the bare link; how long plans take
+bench: setup build ## how long plans take, what agent and tunnel hold of memory, what a tunnel costs against the bare link
 	@SEALANE_BIN=$(CURDIR)/$(BIN) $(BIN)/bench
-	$(CARGO) run --locked -q --release -p sealane-plan --example large
 
 clean: ## remove what was built here
 	$(CARGO) clean

@@ -178,6 +178,12 @@ impl Session {
         self.line.reopen(&self.membership, &listed.unwrap_or_default(), self.events.clone());
     }
 
+    /// Takes another access to the brokers, and opens the line with it; nothing else is touched.
+    pub fn reach_brokers_by(&mut self, membership: Membership) {
+        self.membership = membership;
+        self.redial();
+    }
+
     /// Derives the pre-shared key of every lane, lends it, and returns the fingerprints.
     pub fn lend_psks(&mut self, remotes: &[RemoteGateway]) -> BTreeMap<LaneId, PskFingerprint> {
         let Some(keys) = &self.keys else { return BTreeMap::new() };
@@ -217,7 +223,8 @@ impl Session {
 /// A node works without its last word of a former life; what stands under that name expires.
 fn retirement(store: &Store, id: &ClusterSetId) -> Option<Retirement> {
     Retirement::of(store, id).unwrap_or_else(|error| {
-        tracing::warn!(%error, "what this host said as a gateway is not withdrawn; it expires");
+        tracing::warn!(%error, "what this host said as a gateway is not withdrawn: restart the agent once \
+            that is mended; else it expires by itself");
         None
     })
 }

@@ -23,8 +23,17 @@ use crate::wire::{self, Line, Page, Posted};
 const PAGE: u32 = 100;
 /// Asked for at once where objects are larger than any advertisement.
 const SMALL_PAGE: u32 = 8;
+/// The code of what a broker no longer knows.
+const GONE: u16 = 410;
+/// Lists that a broker may forget between two pages before it counts as away.
+const LISTS: u32 = 3;
 /// How long a whole list may take.
 const LIST: Duration = Duration::from_secs(300);
+/// How long a broker that is busy is given for one request before it counts as away.
+const BUSY: Duration = Duration::from_secs(60);
+/// Longest wait that a busy broker is granted, and the wait where it names none.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 /// The server ends a watch after this long; we do a little later.
 const WATCH_SECONDS: u32 = 240;
 const WATCH: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 10);
@@ -69,15 +78,26 @@ impl<'a> Feed<'a> {
         Self { broker, kind, names: BTreeSet::new(), place: String::new(), has_left_out: false }
     }
 
-    /// Lists all objects and notes where a watch goes on.
+    /// Lists all objects and notes where a watch goes on. A list that the broker forgot between two
+    /// pages is begun anew.
     pub(crate) async fn list(&mut self) -> Result<BoardEvent, Stop> {
-        match timeout(LIST, self.pages()).await {
+        let whole = async {
+            for _ in 1..LISTS {
+                if let Some(objects) = self.pages().await? {
+                    return Ok(objects);
+                }
+            }
+            let forgets = || Stop::Away(format!("it forgot {LISTS} lists between two pages"));
+            self.pages().await?.ok_or_else(forgets)
+        };
+        match timeout(LIST, whole).await {
             Ok(objects) => Ok(BoardEvent::Listed(self.kind, objects?)),
             Err(_) => Err(Stop::Away(format!("the list did not end in {} s", LIST.as_secs()))),
         }
     }
 
-    async fn pages(&mut self) -> Result<Vec<Sighting>, Stop> {
+    /// Returns the objects of all pages; `None` when the broker forgot the list meanwhile.
+    async fn pages(&mut self) -> Result<Option<Vec<Sighting>>, Stop> {
         self.names.clear();
         self.has_left_out = false;
         let (mut objects, mut weight) = (Vec::new(), 0);
@@ -87,6 +107,9 @@ impl<'a> Feed<'a> {
                 Err(error) if is_too_long(&error) && size > SMALL_PAGE => {
                     size = SMALL_PAGE;
                     continue;
+                }
+                Err(kube::Error::Api(status)) if status.code == GONE && next.is_some() => {
+                    return Ok(None);
                 }
                 text => text.map_err(|error| Stop::Away(root_cause(&error)))?,
             };
@@ -111,7 +134,7 @@ impl<'a> Feed<'a> {
                 self.leave_out("more pages than a clusterset has");
             }
             if next.is_none() || is_full {
-                return Ok(objects);
+                return Ok(Some(objects));
             }
         }
     }
@@ -123,8 +146,17 @@ impl<'a> Feed<'a> {
             field_selector: self.selector(),
             ..ListParams::default()
         };
-        let request = self.endpoint().list(&params).map_err(kube::Error::BuildRequest)?;
-        self.broker.client.request_text(request).await
+        let begun = Instant::now();
+        loop {
+            let request = self.endpoint().list(&params).map_err(kube::Error::BuildRequest)?;
+            match self.broker.client.request_text(request).await {
+                Err(kube::Error::Api(status)) if is_busy(status.code, begun) => {
+                    let seconds = status.details.map(|details| details.retry_after_seconds);
+                    pause(seconds).await;
+                }
+                text => return text,
+            }
+        }
     }
 
     /// Watches from where the list or the last watch ended, and tells what it sees.
@@ -133,7 +165,7 @@ impl<'a> Feed<'a> {
         events: &tokio::sync::mpsc::Sender<BoardEvent>,
     ) -> Result<End, Stop> {
         let begun = Instant::now();
-        let lines = self.open().await?;
+        let Some(lines) = self.open().await? else { return Ok(End::Forgotten) };
         let mut lines = std::pin::pin!(lines);
         let mut has_spoken = false;
         let end = loop {
@@ -141,7 +173,7 @@ impl<'a> Feed<'a> {
                 break End::Resumable;
             };
             match wire::line(&line) {
-                Ok(Line::Error(status)) if status.code == 410 => break End::Forgotten,
+                Ok(Line::Error(status)) if status.code == GONE => break End::Forgotten,
                 Ok(Line::Error(status)) => return Err(Stop::Away(status.to_string())),
                 Ok(line) => {
                     has_spoken = true;
@@ -158,28 +190,42 @@ impl<'a> Feed<'a> {
         Ok(end)
     }
 
+    /// Opens the watch; `None` when the broker forgot the place.
     async fn open(
         &self,
-    ) -> Result<impl Stream<Item = Result<String, tokio_util::codec::LinesCodecError>> + use<>, Stop>
-    {
+    ) -> Result<
+        Option<impl Stream<Item = Result<String, tokio_util::codec::LinesCodecError>> + use<>>,
+        Stop,
+    > {
         let away = |error: kube::Error| Stop::Away(root_cause(&error));
         let params = WatchParams {
             field_selector: self.selector(),
             timeout: Some(WATCH_SECONDS),
             ..WatchParams::default()
         };
-        let request = self.endpoint().watch(&params, &self.place);
-        let request = request.map_err(|error| away(kube::Error::BuildRequest(error)))?;
-        let answer = self.broker.client.send(request.map(Into::into)).await.map_err(away)?;
-        if !answer.status().is_success() {
+        let begun = Instant::now();
+        let answer = loop {
+            let request = self.endpoint().watch(&params, &self.place);
+            let request = request.map_err(|error| away(kube::Error::BuildRequest(error)))?;
+            let answer = self.broker.client.send(request.map(Into::into)).await.map_err(away)?;
             let code = answer.status();
+            if code.is_success() {
+                break answer;
+            }
+            if code.as_u16() == GONE {
+                return Ok(None);
+            }
             let body = answer.into_body().collect().await.map_err(away)?.to_bytes();
-            let told = serde_json::from_slice::<wire::Status>(&body).map(|told| told.to_string());
-            return Err(Stop::Away(told.unwrap_or_else(|_| code.to_string())));
-        }
+            let told = serde_json::from_slice::<wire::Status>(&body).ok();
+            if !is_busy(code.as_u16(), begun) {
+                let cause = told.map(|told| told.to_string());
+                return Err(Stop::Away(cause.unwrap_or_else(|| code.to_string())));
+            }
+            pause(told.map(|told| told.retry_after_seconds())).await;
+        };
         let body = answer.into_body().into_data_stream().map_err(std::io::Error::other);
         let lines = LinesCodec::new_with_max_length(LINE_BYTES);
-        Ok(FramedRead::new(StreamReader::new(body), lines))
+        Ok(Some(FramedRead::new(StreamReader::new(body), lines)))
     }
 
     fn take(&mut self, line: Line<'_>) -> Option<BoardEvent> {
@@ -229,4 +275,16 @@ impl<'a> Feed<'a> {
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
         Request::new(api.resource_url())
     }
+}
+
+/// Says whether a broker that answered so is there and only has too much to do.
+fn is_busy(code: u16, begun: Instant) -> bool {
+    code == 429 && begun.elapsed() < BUSY
+}
+
+/// Waits as long as the broker asks, within bounds, and a little apart from others it asked.
+async fn pause(seconds: Option<u32>) {
+    let asked = Duration::from_secs(seconds.unwrap_or(0).into());
+    let wait = asked.clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+    tokio::time::sleep(wait.mul_f64(rand::random_range(1.0..=1.5))).await;
 }

@@ -27,6 +27,7 @@ mod foreign_hand;
 mod unit;
 mod injection;
 mod gossip;
+mod renewal;
 mod disk;
 mod second;
 mod clocks;

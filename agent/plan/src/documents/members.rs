@@ -88,7 +88,7 @@ pub fn why(role: LaneRole) -> &'static str {
         LaneRole::Partial => "carries what the better ones do not reach",
         LaneRole::Standby => "stands by",
         LaneRole::Draining => "is about to stop",
-        LaneRole::AgentSilent => "carries: its agent is silent, its tunnel is not",
+        LaneRole::AgentSilent => "carries: its tunnel answers, its agent or port 5183 does not",
         LaneRole::LastResort => "carries as the last resort: nothing comes back",
         LaneRole::Failed => "does not answer",
     }
