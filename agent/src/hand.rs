@@ -23,6 +23,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::event::Event;
+use crate::rival::Rivalry;
 use pace::{Appointment, Pace, Rest};
 
 /// What the host should be.
@@ -45,8 +46,24 @@ pub struct Pass {
     pub changed: Vec<String>,
     /// What could not be changed, as text with the cause.
     pub failed: Vec<String>,
+    /// Changes that something else on this host undoes again and again, with how often it did.
+    pub contested: BTreeMap<String, u32>,
     /// Why nobody tells of changes on this host; `None` while a monitor does.
     pub unmonitored: Option<String>,
+}
+
+impl Pass {
+    /// One that has changed nothing.
+    pub fn idle(seen: Observation, wanted: Option<Arc<HostState>>) -> Self {
+        Self {
+            seen: Arc::new(seen),
+            wanted,
+            changed: Vec::new(),
+            failed: Vec::new(),
+            contested: BTreeMap::new(),
+            unmonitored: None,
+        }
+    }
 }
 
 /// What a look at the devices alone found.
@@ -96,6 +113,7 @@ pub fn take_charge(host: Host, strings: Strings) -> std::io::Result<()> {
             aim: None,
             known: Vec::new(),
             edited: 0,
+            rivalry: Rivalry::default(),
         };
         runtime.block_on(hand.keep());
     })?;
@@ -114,6 +132,7 @@ struct Hand {
     known: Vec<Change>,
     /// Peers edited since that was last told.
     edited: usize,
+    rivalry: Rivalry,
 }
 
 /// The last look at rules, routes and tables that somebody asked for.
@@ -156,7 +175,8 @@ impl Hand {
                 Err(cause) => (Event::HostUnseen(cause), Rest::Hopeful),
             };
             let now = Instant::now();
-            let next = Appointment::after(now, now - began, pace.wait(rest));
+            let rested = pace::rest(now - began).max(self.rivalry.wait(now));
+            let next = Appointment::after(now, rested, pace.wait(rest));
             if self.strings.events.send(event).await.is_err() {
                 return;
             }
@@ -180,20 +200,20 @@ impl Hand {
         let settings: BTreeSet<SysctlKey> = wished.chain(forwarding()).collect();
         let seen = self.host.observe(&settings).map_err(|error| error.to_string())?;
         let changes = wanted.as_ref().map(|host| diff(host, &seen.ours)).unwrap_or_default();
-        let mut pass = Pass {
-            seen: Arc::new(seen),
-            wanted: wanted.clone(),
-            changed: changes.iter().map(ToString::to_string).collect(),
-            failed: Vec::new(),
-            unmonitored: self.calls.as_ref().err().cloned(),
-        };
+        let mut pass = Pass::idle(seen, wanted.clone());
+        pass.unmonitored = self.calls.as_ref().err().cloned();
+        pass.changed = changes.iter().map(ToString::to_string).collect();
         let mut rest = Rest::Nothing;
         if !changes.is_empty() {
             let outcome = self.host.apply(&changes, self.strings.keys.as_ref());
             rest = Rest::of(outcome.errors.iter().map(|error| error.retry), outcome.applied);
             pass.failed = outcome.errors.iter().map(ToString::to_string).collect();
+            if let Some(wanted) = wanted.as_ref().filter(|_| pass.failed.is_empty()) {
+                self.rivalry.made(Instant::now(), wanted, &pass.changed);
+            }
             pass.seen = Arc::new(self.host.observe(&settings).map_err(|error| error.to_string())?);
         }
+        pass.contested = self.rivalry.contested(Instant::now());
         let lacking = |host: &Arc<HostState>| peers::lacking(host, pass.seen.ours.devices.clone());
         self.known = wanted.as_ref().map(lacking).unwrap_or_default();
         self.aim = wanted;

@@ -166,9 +166,9 @@ impl BrokerLine {
     ) {
         let words = self.words.borrow().clone();
         let hushed = std::mem::take(&mut self.hushed);
-        let taken = self.state.taken;
+        let LineState { taken, since, .. } = self.state;
         *self = Self::open(membership, listed, events);
-        self.state.taken = taken;
+        (self.state.taken, self.state.since) = (taken, since);
         self.words.send_replace(words);
         self.hushed = hushed;
     }

@@ -28,6 +28,7 @@ use sealane_state::owner;
 use sealane_state::wireguard::PublicKey;
 use tokio::sync::mpsc;
 
+use crate::endpoints::Known;
 use crate::event::{Datagram, Event};
 use crate::gossip::desk::{Desk, Peers};
 use crate::inquiry::{self, Listener};
@@ -43,6 +44,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// All paths of this host.
 pub struct Paths {
     origin: Instant,
+    known_before: Known,
     lanes: Lanes,
     legs: Legs,
     responder: Responder,
@@ -63,6 +65,7 @@ impl Paths {
         let desk = Desk::default();
         Self {
             origin: Instant::now(),
+            known_before: Known::default(),
             lanes: Lanes::default(),
             legs: Legs::default(),
             responder: Responder::default(),
@@ -76,11 +79,17 @@ impl Paths {
         }
     }
 
+    /// Takes where lanes worked in an earlier run; they are tried there first.
+    pub fn recalling(self, known: Known) -> Self {
+        Self { known_before: known, ..self }
+    }
+
     /// Takes a new plan and the host it was made for: paths that stay keep what they know.
     pub fn follow(&mut self, plan: &Plan, seen: &Observation) {
         let now = self.now();
         let draw = || Seed(rand::random());
-        self.lanes.follow_plan(now, &plan.probes.lanes, seen, draw);
+        let begin = |id: &LaneId| (draw(), self.known_before.get(&id.remote.to_string()).copied());
+        self.lanes.follow_plan(now, &plan.probes.lanes, seen, begin);
         self.legs.follow_plan(now, &plan.probes.legs, seen, draw);
         let own = own_ways(plan, seen);
         let known = answered(plan);
@@ -166,6 +175,12 @@ impl Paths {
     /// Returns what is known of lanes, as facts; `unix_now` dates them.
     pub fn lane_health(&self, unix_now: u64) -> BTreeMap<LaneId, LaneHealth> {
         self.lanes.health(self.now(), unix_now)
+    }
+
+    /// Returns where each lane works, or last did.
+    pub fn endpoints(&self) -> Known {
+        let lanes = self.lanes.iter();
+        lanes.filter_map(|(id, it)| Some((id.remote.to_string(), it.last_endpoint()?))).collect()
     }
 
     /// Returns what is known of legs, as facts.

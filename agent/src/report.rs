@@ -20,6 +20,7 @@ use sealane_view::status::{
 };
 
 use crate::config;
+use crate::disk;
 use crate::left;
 use crate::rotation::Step;
 use crate::run::Agent;
@@ -150,8 +151,16 @@ impl Agent {
             problem(Severity::Part, "NotPublished", thing, &cause, &self.after_refusal(error))
         }));
         problems.extend(self.unsigned.iter().map(|cause| {
-            let next = "do what it says, or free the disk; others go by what they heard last";
+            let next = "free the disk, or make it writable; others go by what they heard last";
             problem(Severity::Part, "NotSigned", "our advertisement", cause, next)
+        }));
+        let unsaved = self.session.as_ref().and_then(|session| session.trust.unsaved());
+        problems.extend(disk::problem(unsaved, &self.config.paths.state));
+        problems.extend(self.contested.iter().map(|(change, times)| {
+            let cause = format!("something else on this host has undone it {times} times");
+            let next = "find and stop what does, such as another network program or a script; \
+                        until then it is made again ever more seldom";
+            problem(Severity::Part, "Undone", change, &cause, next)
         }));
         if let Some(seen) = &self.seen {
             problems.extend(upkeep::tunnel_problems(&seen.facts.tunnels));

@@ -9,6 +9,7 @@ mod gossip;
 pub mod healing;
 mod speech;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,7 @@ use crate::clock::{Clock, Wall};
 use crate::config::Config;
 use crate::departure::Departure;
 use crate::early::Early;
+use crate::endpoints::Endpoints;
 use crate::event::Event;
 use crate::facts;
 use crate::gossip::Gossip;
@@ -46,6 +48,8 @@ use crate::traces::Patience;
 const TICK: Duration = Duration::from_secs(1);
 /// Least time between two writes of what is believed: what comes meanwhile is one write.
 const BETWEEN_WRITES: Duration = Duration::from_millis(200);
+/// Least time between two times that the broker is dialled anew for an address that is gone.
+const BETWEEN_REDIALS: Duration = Duration::from_secs(5);
 /// Events taken before timers and the plan have their turn.
 const AT_ONCE: usize = 256;
 /// Time spent on events before timers and the plan have their turn.
@@ -73,6 +77,8 @@ pub struct Agent {
     pub gossip: Gossip,
     /// What the last pass could not change, as text.
     pub failures: Vec<String>,
+    /// What something else on this host undoes again and again, with how often it did.
+    pub contested: BTreeMap<String, u32>,
     /// Why the host could not be looked at, the last time it could not.
     pub unseen: Option<String>,
     /// Why nobody tells of changes on this host, while nobody does.
@@ -102,6 +108,8 @@ pub struct Agent {
     clock: Clock,
     wish: watch::Sender<Wish>,
     writes: Spacing,
+    redials: Spacing,
+    endpoints: Endpoints,
     stale: bool,
     is_ready: bool,
 }
@@ -135,8 +143,9 @@ impl Agent {
         let Connections { wish, errands, events, ring, metrics, wall } = connections;
         let now = UnixTime(wall.now());
         let session = Session::resume(&store, &config, &ring, &events, now)?;
+        let endpoints = Endpoints::load(store.clone());
         Ok(Self {
-            paths: Paths::new(events.clone()),
+            paths: Paths::new(events.clone()).recalling(endpoints.known().clone()),
             config,
             store,
             session,
@@ -146,6 +155,7 @@ impl Agent {
             pings: Pings::default(),
             gossip: Gossip::default(),
             failures: Vec::new(),
+            contested: BTreeMap::new(),
             unseen: None,
             unmonitored: None,
             unsaid: None,
@@ -162,6 +172,8 @@ impl Agent {
             wall,
             wish,
             writes: Spacing::of(BETWEEN_WRITES),
+            redials: Spacing::of(BETWEEN_REDIALS),
+            endpoints,
             stale: true,
             is_ready: false,
         })
@@ -272,10 +284,17 @@ impl Agent {
         }
         self.metrics.count_pass(steps.saturating_sub(failed), failed);
         self.failures = pass.failed;
+        for (change, times) in &pass.contested {
+            if !self.contested.contains_key(change) {
+                tracing::warn!(%change, times, "something else on this host undoes a change");
+            }
+        }
+        self.contested = pass.contested;
         self.unseen = None;
         self.unmonitored = pass.unmonitored;
         let facts_changed = self.seen.as_ref().is_none_or(|seen| !is_same_ground(seen, &pass.seen))
             | self.session.as_mut().is_some_and(|it| it.resolves_by(resolver::configured()));
+        self.redial_after(&pass.seen);
         self.seen = Some(pass.seen.clone());
         self.paths.follow(&self.plan, &pass.seen);
         let news = self.paths.tunnels_reported(&pass.seen.facts.peers, self.wall.now());
@@ -322,6 +341,9 @@ impl Agent {
         self.stale |= due;
         self.follow_listed_identity();
         self.rotate_on();
+        if self.session.is_some() {
+            self.endpoints.keep(Instant::now(), self.paths.endpoints());
+        }
         self.set_wish();
         self.speak();
         self.heal_board();
@@ -334,6 +356,7 @@ impl Agent {
         self.early = Early::default();
         self.gossip = Gossip::default();
         self.paths.fall_silent();
+        self.endpoints = Endpoints::none(self.store.clone());
         self.unsaid = None;
         self.healing = Healing::default();
         self.unsigned = None;

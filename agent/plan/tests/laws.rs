@@ -404,7 +404,7 @@ fn lane_healths() -> impl Strategy<Value = LaneHealth> {
         addresses().prop_map(|address| EndpointAdvice::Try((address, 51820).into())),
     ];
     let path_mtu = proptest::option::of(500..2000u32);
-    let session = select(vec![Session::Live, Session::Gone]);
+    let session = select(vec![Session::Heard, Session::Live, Session::Gone]);
     (states(), rtt, 0..1000u16, path_mtu, endpoint, session).prop_map(
         |(state, rtt, loss_permille, path_mtu, endpoint, session)| LaneHealth {
             state,

@@ -76,9 +76,10 @@ pub(super) struct Appointment {
 }
 
 impl Appointment {
-    /// One that is due after `wait` at the latest, behind a pass that took so long and ends now.
-    pub(super) fn after(now: Instant, took: Duration, wait: Duration) -> Self {
-        Self { due: now + wait, rested: now + rest(took) }
+    /// One that is due after `wait` at the latest, behind a pass that ends now and after which the hand
+    /// rests for so long.
+    pub(super) fn after(now: Instant, rest: Duration, wait: Duration) -> Self {
+        Self { due: now + wait, rested: now + rest }
     }
 
     /// Brings it forward for what happened on the host: as soon as the hand has rested.
@@ -131,7 +132,7 @@ mod tests {
             let mut now = ended;
             for _ in 0..100 {
                 // It happens all the time: each pass is followed by the next as soon as may be.
-                let mut next = Appointment::after(now, took, PATROL);
+                let mut next = Appointment::after(now, rest(took), PATROL);
                 next.hasten(now);
                 assert!(next.due <= now + PATROL.min((took * REST).max(BURST)));
                 busy += took;

@@ -29,26 +29,29 @@ pub type TunnelFacts = BTreeMap<LinkName, BTreeMap<PublicKey, PeerFacts>>;
 
 impl Lanes {
     /// Takes the lanes of a new plan and the host it was made for; `draw` gives the seed of each lane
-    /// that is new. One made anew goes on at the address that worked.
+    /// that is new, and the address that worked before it was known here. One made anew goes on at the
+    /// address that worked last.
     pub fn follow_plan(
         &mut self,
         now: Time,
         targets: &BTreeMap<LaneId, LaneTarget>,
         seen: &Observation,
-        mut draw: impl FnMut() -> Seed,
+        mut draw: impl FnMut(&LaneId) -> (Seed, Option<SocketAddr>),
     ) {
         let families = families(seen);
         let worked = |(id, lane): (&LaneId, &Watched<_>)| Some((*id, lane.last_endpoint()?));
         let known: BTreeMap<LaneId, SocketAddr> = self.iter().filter_map(worked).collect();
         let start = |id: &LaneId, target: &LaneTarget| {
+            let (seed, before) = draw(id);
             let config = PathConfig {
                 remote: target.destination,
                 link_mtu: saturated(target.max_mtu),
                 interest: interest(target.traffic),
-                seed: draw(),
+                seed,
             };
             let mut path = Path::lane(now, config, &candidates(target, seen), families);
-            known.get(id).into_iter().for_each(|last| path.resume_at(*last));
+            let last = known.get(id).copied().or(before);
+            last.into_iter().for_each(|last| path.resume_at(last));
             path
         };
         let adjust = |target: &LaneTarget, path: &mut Path| {

@@ -119,9 +119,9 @@ impl Mesh {
     fn follow(&mut self) {
         let (mut seed, mut seen) = (0, Observation::default());
         seen.facts.families = [sealane_state::rule::Family::V4].into();
-        self.lanes.follow_plan(self.now, &self.targets, &seen, || {
+        self.lanes.follow_plan(self.now, &self.targets, &seen, |_| {
             seed += 1;
-            Seed(seed)
+            (Seed(seed), None)
         });
     }
 

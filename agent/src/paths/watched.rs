@@ -76,6 +76,7 @@ pub struct Watched<Target> {
     path: Path,
     advice: EndpointAdvice,
     session: Session,
+    silence: device::Silence,
     told: Option<(State, Option<u32>, Session)>,
     told_advice: EndpointAdvice,
 }
@@ -84,7 +85,8 @@ impl<Target: End> Watched<Target> {
     /// Begins to watch `path`, about which nothing was told yet.
     pub(super) fn begin(target: Target, way: Way, path: Path) -> Self {
         let (advice, session) = (EndpointAdvice::Leave, Session::Gone);
-        Self { target, way, path, advice, session, told: None, told_advice: advice }
+        let silence = device::Silence::default();
+        Self { target, way, path, advice, session, silence, told: None, told_advice: advice }
     }
 
     /// Returns what the plan says of it.
@@ -165,7 +167,8 @@ impl<Target: End> Watched<Target> {
     pub(super) fn tunnel_reported(&mut self, now: Time, facts: PeerFacts, unix_now: u64) -> News {
         self.looked();
         let (session, report) = device::report(facts, unix_now);
-        self.session = session;
+        let seen = (session, report.received_bytes);
+        self.session = self.silence.looked(now, self.path.report().state, seen);
         self.advice = device::advice(self.path.tunnel_reported(now, &report));
         self.news()
     }

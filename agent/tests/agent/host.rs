@@ -135,14 +135,7 @@ impl Host {
                 let wanted = wish.borrow_and_update().host.clone();
                 let mut seen = bare_host();
                 seen.ours = wanted.as_deref().cloned().unwrap_or_default();
-                let seen = Arc::new(seen);
-                let pass = Pass {
-                    seen,
-                    wanted,
-                    changed: Vec::new(),
-                    failed: Vec::new(),
-                    unmonitored: None,
-                };
+                let pass = Pass::idle(seen, wanted);
                 if events.send(Event::Host(pass)).await.is_err() || wish.changed().await.is_err() {
                     return;
                 }

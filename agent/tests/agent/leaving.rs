@@ -348,13 +348,7 @@ async fn what_the_broker_told_before_the_host_was_seen_counts_afterwards() {
         BoardEvent::Listed(Kind::ClusterSet, vec![sighting("sealane", &signed(&list(now())))]);
     assert!(host.events.send(Event::Board(list)).await.is_ok());
     assert!(host.status().await.clusterset.is_none(), "nothing is judged before the host is known");
-    let pass = sealane_agent::hand::Pass {
-        seen: std::sync::Arc::new(crate::host::bare_host()),
-        wanted: None,
-        changed: Vec::new(),
-        failed: Vec::new(),
-        unmonitored: None,
-    };
+    let pass = sealane_agent::hand::Pass::idle(crate::host::bare_host(), None);
     assert!(host.events.send(Event::Host(pass)).await.is_ok());
     let status = host.status().await;
     assert_eq!(status.clusterset.unwrap().version, 5);

@@ -30,9 +30,9 @@ pub fn measure() -> Result<(), Box<dyn std::error::Error>> {
         let targets = (0..count).map(target).collect::<Result<BTreeMap<_, _>, _>>()?;
         let mut lanes = Lanes::default();
         let mut seed = 0;
-        lanes.follow_plan(Time::ZERO, &targets, &Observation::default(), || {
+        lanes.follow_plan(Time::ZERO, &targets, &Observation::default(), |_| {
             seed += 1;
-            Seed(seed)
+            (Seed(seed), None)
         });
         turn(&mut lanes, Time::ZERO, Time::ZERO.after(SPAN));
         let began = Instant::now();

@@ -55,7 +55,7 @@ impl Lanes {
 
     /// Takes a new plan: lanes that stay keep what they know.
     pub fn follow(&mut self, now: Time, plan: &Plan, seen: &Observation) {
-        let draw = || Seed(self.chance.draw());
+        let draw = |_: &LaneId| (Seed(self.chance.draw()), None);
         self.all.follow_plan(now, &plan.probes.lanes, seen, draw);
         self.responder.set_sources(now, self.peers());
     }
