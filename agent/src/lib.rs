@@ -34,6 +34,7 @@ pub mod gossip;
 pub mod spacing;
 pub mod traces;
 pub mod answers;
+pub mod standing;
 pub mod report;
 pub mod upkeep;
 pub mod admin;

@@ -16,6 +16,7 @@ use sealane_api::signed::Statement;
 use sealane_broker::access::{self, Broker};
 use sealane_broker::account::Credential;
 use sealane_broker::board::{CLUSTER_SET_NAME, Kind};
+use sealane_broker::mirror::root_cause;
 use sealane_broker::{account, publish};
 use serde::Deserialize as _;
 use serde_json::Value;
@@ -128,7 +129,8 @@ impl Board {
         match accounts.delete(&name, &DeleteParams::default()).await {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             Err(error) => {
-                let cause = format!("account {name} on broker {}: {error}", self.broker.url);
+                let cause = root_cause(&error);
+                let cause = format!("account {name} on broker {}: {cause}", self.broker.url);
                 Err(away(cause).next("delete the ServiceAccount, its credential still works"))
             }
             Ok(_) => Ok(()),
@@ -166,7 +168,7 @@ impl Board {
         let mut params = ListParams::default().limit(500);
         let mut found = Vec::new();
         loop {
-            let page = api.list(&params).await.map_err(|error| away(error.to_string()))?;
+            let page = api.list(&params).await.map_err(|error| away(root_cause(&error)))?;
             let specs = page
                 .items
                 .into_iter()

@@ -16,6 +16,7 @@ use sealane_view::status::StatusDocument;
 use serde::Serialize;
 
 use self::progress::Progress;
+use self::stages::Stage;
 use crate::agent::{AgentArgs, AskError};
 use crate::clock::{self, Length};
 use crate::failure::{Exit, Failure};
@@ -40,7 +41,8 @@ Examples:
 
 Says on standard error what it waits for: the broker, the list of members, the certificate, the
 lanes to the members that joined before. Ends with 0 when sealane status would; with 1 when it does
-not come to that in time: the host has joined all the same, and its agent goes on trying.
+not come to that in time: the host has joined all the same, and its agent goes on trying. What no
+waiting mends, such as a token that was used before, ends it at once.
 
 A token is never an argument: arguments can be read by everybody on the host.";
 
@@ -93,29 +95,41 @@ pub async fn run(args: &JoinArgs) -> Result<Exit, Failure> {
     }
     let mut last = None;
     let waiting = settle(&args.agent, &mut progress, &mut last);
-    let settled = tokio::time::timeout(Duration::from_secs(args.timeout.0), waiting).await.is_ok();
+    let settled = tokio::time::timeout(Duration::from_secs(args.timeout.0), waiting).await;
     progress.end();
-    let document = JoinedDocument { joined, status: last };
+    let mut document = JoinedDocument { joined, status: last };
+    if matches!(settled, Ok(Err(_))) {
+        // Pinning, which the agent would have next, mends nothing then.
+        document.joined.next.clear();
+    }
     args.form.show(&document, table)?;
     match settled {
-        true => Ok(Exit::Fine),
-        false => Err(too_late(document.status.as_ref(), args.timeout)),
+        Ok(Ok(())) => Ok(Exit::Fine),
+        Ok(Err(stage)) => {
+            let what = "joined, but nobody will take this host for the member";
+            Err(Failure::new(Exit::NotWorking, what, stage.text).next(stage.next))
+        }
+        Err(_) => Err(too_late(document.status.as_ref(), args.timeout)),
     }
 }
 
-/// Looks at the status until all is well; `last` is the last one seen.
+/// Looks at the status until all is well, or waiting is in vain; `last` is the last one seen.
 async fn settle<W: Write>(
     agent: &AgentArgs,
     progress: &mut Progress<W>,
     last: &mut Option<StatusDocument>,
-) {
+) -> Result<(), Stage> {
     let mut good = 0;
     while good < GOOD_LOOKS {
         match agent.read::<StatusDocument>(admin::STATUS).await {
             Ok(status) => {
                 good = if stages::waits_for(&status).is_none() { good + 1 } else { 0 };
                 progress.show(&stages::of(&status));
+                let dead_end = stages::dead_end(&status);
                 *last = Some(status);
+                if let Some(stage) = dead_end {
+                    return Err(stage);
+                }
             }
             // An agent that restarts comes back.
             Err(error) => {
@@ -125,6 +139,7 @@ async fn settle<W: Write>(
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
+    Ok(())
 }
 
 fn too_late(last: Option<&StatusDocument>, timeout: Length) -> Failure {

@@ -17,4 +17,5 @@ mod pings;
 mod probes;
 mod program;
 mod settings;
+mod standing;
 mod trust;

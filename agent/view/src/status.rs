@@ -121,6 +121,9 @@ pub struct BrokerView {
     /// Why it is not connected, or the last reason.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub last_error: Option<String>,
+    /// Whether it answers and does not take this host's credential.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub refused: bool,
     /// When the broker stops to take this host's credential, Unix seconds; absent when nobody said.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub credential_expires_unix_seconds: Option<u64>,

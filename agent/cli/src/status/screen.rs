@@ -72,6 +72,8 @@ fn broker(status: &StatusDocument, now: UnixTime, table: &mut Table) {
     let cause = broker.last_error.as_deref().unwrap_or("no reason known");
     let (text, tone) = if broker.connected {
         (format!("{} connected for {since}", broker.url), Tone::Good)
+    } else if broker.refused {
+        (format!("{} turns us away for {since}: {cause}; lanes go on", broker.url), Tone::Bad)
     } else {
         (format!("{} away for {since}: {cause}; lanes go on", broker.url), Tone::Bad)
     };
