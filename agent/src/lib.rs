@@ -35,6 +35,7 @@ pub mod spacing;
 pub mod traces;
 pub mod answers;
 pub mod standing;
+pub mod absence;
 pub mod report;
 pub mod upkeep;
 pub mod admin;

@@ -15,6 +15,7 @@ use sealane_view::status::{
     RejectionView, Role, Severity, StatusDocument,
 };
 
+use crate::absence::Known;
 use crate::config;
 use crate::left;
 use crate::retirement::Retirement;
@@ -67,6 +68,11 @@ impl Agent {
             status.broker = Some(broker_view(session));
             status.advertised_unix_seconds = session.line.state.taken;
             status.rejections = rejections(session);
+            if let Some(set) = session.trust.receiver().clusterset() {
+                let (held, now) = (session.trust.receiver().held(), self.now());
+                let known = Known { set, held, refusals: &session.trust.refusals(), now };
+                known.explain(&mut status.members);
+            }
             status.warnings = session.trust.warnings();
         }
         status
@@ -86,6 +92,9 @@ impl Agent {
         let members = documents::members::of(&self.world, &self.plan);
         let up = members.iter().filter(|member| is_up(member)).count();
         let (own, all) = (&session.own, members.len());
+        if self.config.role == config::Role::Node {
+            return format!("{own}: a node, {} problems", self.problems().len());
+        }
         format!("{own}: {up} of {all} members reached, {} problems", self.problems().len())
     }
 

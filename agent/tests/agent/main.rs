@@ -5,6 +5,7 @@
 mod fixture;
 mod host;
 
+mod absence;
 mod admin;
 mod advertise;
 mod clock;

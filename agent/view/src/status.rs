@@ -146,6 +146,9 @@ pub struct MemberView {
     pub via: Option<String>,
     /// What it may be reached by; prefixes refused on this host are left out.
     pub networks: NetworksView,
+    /// What the list grants to a member that is absent; empty for others.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub granted: Vec<IpNetwork>,
     /// Round trip to `via`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rtt_microseconds: Option<u64>,
@@ -176,6 +179,8 @@ pub enum MemberState {
     Down,
     /// On the list, but no gateway of it is known.
     Absent,
+    /// This host is a node: its gateways answer, and only they know whether packets arrive.
+    Unknown,
 }
 
 /// An object that was refused.

@@ -95,7 +95,8 @@ fn lanes(status: &StatusDocument) -> Stage {
     for member in joined.clone() {
         (all, live) = (all + member.gateways, live + member.live_gateways);
     }
-    let missing = joined.filter(|member| member.state != MemberState::Up);
+    let is_missing = |state| !matches!(state, MemberState::Up | MemberState::Unknown);
+    let missing = joined.filter(|member| is_missing(member.state));
     let missing: Vec<&str> = missing.map(|member| member.member.as_str()).collect();
     let text = match (all, missing.as_slice()) {
         (0, []) => "lanes: no other member has joined yet".to_owned(),

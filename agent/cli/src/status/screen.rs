@@ -83,7 +83,7 @@ fn broker(status: &StatusDocument, now: UnixTime, table: &mut Table) {
 fn members(status: &StatusDocument, now: UnixTime, palette: Palette) -> String {
     if status.members.is_empty() {
         return match status.member {
-            Some(_) => "no other members yet\n".to_owned(),
+            Some(_) => "no other member is on the list\n".to_owned(),
             None => String::new(),
         };
     }
@@ -102,12 +102,20 @@ fn members(status: &StatusDocument, now: UnixTime, palette: Palette) -> String {
                 units::round_trip(member.rtt_microseconds),
                 units::loss(member.loss_permille),
                 units::number(member.path_mtu_bytes),
-                all(&member.networks),
+                networks(member),
                 why(member),
             ])
             .tone(1, tone);
     }
     table.render(palette)
+}
+
+fn networks(member: &MemberView) -> String {
+    if member.granted.is_empty() {
+        return all(&member.networks);
+    }
+    let granted: Vec<String> = member.granted.iter().map(ToString::to_string).collect();
+    format!("({})", granted.join(","))
 }
 
 fn why(member: &MemberView) -> String {
@@ -179,5 +187,6 @@ fn state_word(state: MemberState) -> (&'static str, Tone) {
         MemberState::Connecting => ("connecting", Tone::Doubtful),
         MemberState::Down => ("down", Tone::Bad),
         MemberState::Absent => ("absent", Tone::Neutral),
+        MemberState::Unknown => ("unknown", Tone::Neutral),
     }
 }
