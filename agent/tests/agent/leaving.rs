@@ -10,6 +10,7 @@ use sealane_state::host::HostState;
 use sealane_state::owner;
 use sealane_state::route::RouteKey;
 use sealane_view::membership::{LeaveDocument, LeaveRequest, ListRequest, WithoutBroker};
+use sealane_view::ping::PingRequest;
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::fixture::{FullDisk, files, list, next_list, no_broker, sighting, signed, token};
@@ -333,6 +334,31 @@ async fn who_enrolled_with_the_same_token_before_is_remembered_when_its_word_is_
     let status = host.status().await;
     let conflict = status.problems.iter().find(|it| it.reason == "EnrolmentConflict").unwrap();
     assert!(conflict.cause.contains("me.host under identity"), "{}", conflict.cause);
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_ping_that_no_lane_serves_is_told_why() {
+    let place = tempfile::tempdir().unwrap();
+    let host = Host::start(place.path());
+    let ping = async |target: &str| {
+        let (count, interval_milliseconds, size_bytes) = (1, 200, None);
+        let target = target.to_owned();
+        let request = PingRequest { target, count, interval_milliseconds, size_bytes };
+        host.ask(Question::Ping(request)).await.unwrap_err().document.cause
+    };
+    assert_eq!(ping("b").await, "this host is in no clusterset");
+    host.join(&token(vec![no_broker()]).encode()).await.unwrap();
+    let list =
+        BoardEvent::Listed(Kind::ClusterSet, vec![sighting("sealane", &signed(&list(now())))]);
+    eventually("the list counts", || async {
+        assert!(host.events.send(Event::Board(list.clone())).await.is_ok());
+        ping("b").await == "b has no lane at the moment"
+    })
+    .await;
+    assert!(ping("me.other").await.contains("own member"));
+    assert!(ping("10.4.7.7").await.contains("own member"));
+    assert!(ping("edeg").await.contains("\"edeg\" is no member"));
     host.stop().await;
 }
 
