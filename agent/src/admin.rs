@@ -13,7 +13,7 @@ use axum::extract::{FromRequest, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Router, extract::DefaultBodyLimit};
+use axum::{Extension, Router, extract::DefaultBodyLimit};
 use sealane_view::admin as paths;
 use sealane_view::error::ErrorDocument;
 use sealane_view::membership::{JoinRequest, LeaveRequest, ListRequest};
@@ -192,19 +192,27 @@ pub async fn serve(listener: UnixListener, asks: mpsc::Sender<Ask>) {
         .route(paths::JOIN, post(|State(a), Body(r)| ask(a, Question::Join(r))))
         .route(
             paths::CLUSTERSET,
-            post(|State(a), Body(r)| ask(a, Question::List(r)))
-                .layer(DefaultBodyLimit::max(LARGEST_LIST_BYTES)),
+            post(|State(a), Body(r)| ask(a, Question::List(r))).layer(at_most(LARGEST_LIST_BYTES)),
         )
         .route(paths::LEAVE, post(|State(a), Body(r)| ask(a, Question::Leave(r))))
         .fallback(|| async { not_understood(StatusCode::NOT_FOUND, "there is no such path") })
         .method_not_allowed_fallback(|| async {
             not_understood(StatusCode::METHOD_NOT_ALLOWED, "the path takes another method")
         })
-        .layer(DefaultBodyLimit::max(LARGEST_REQUEST_BYTES))
+        .layer(at_most(LARGEST_REQUEST_BYTES))
         .with_state(asks);
     if let Err(error) = axum::serve(listener, app).await {
         tracing::error!(%error, "admin socket closed");
     }
+}
+
+/// Bytes that the body of a request on a route may have.
+#[derive(Debug, Clone, Copy)]
+struct Most(usize);
+
+/// Limits the requests of a route, and tells its readers what the limit is.
+fn at_most(bytes: usize) -> (DefaultBodyLimit, Extension<Most>) {
+    (DefaultBodyLimit::max(bytes), Extension(Most(bytes)))
 }
 
 async fn ask(asks: mpsc::Sender<Ask>, question: Question) -> Response {
@@ -243,8 +251,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Response;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
-        let is_list = request.uri().path() == paths::CLUSTERSET;
-        let most = if is_list { LARGEST_LIST_BYTES } else { LARGEST_REQUEST_BYTES };
+        let most = request.extensions().get::<Most>().map_or(LARGEST_REQUEST_BYTES, |most| most.0);
         let refused = match Json::<T>::from_request(request, state).await {
             Ok(Json(body)) => return Ok(Self(body)),
             Err(refused) => refused,

@@ -112,6 +112,8 @@ impl Agent {
                     Retry::Soon => "try again when the broker answers, or use --without-broker",
                     Retry::OnChange => "trying again does not help; use --without-broker",
                 };
+                // The withdrawal is signed and may have got somewhere: a newer word outranks it.
+                self.speak();
                 return refuse(departure.reply, Fault::Outside, &error.to_string(), next);
             }
         }

@@ -21,6 +21,8 @@ pub enum Event {
     Board(BoardEvent),
     /// An attempt to write our advertisement ended.
     Published(Result<(), PublishError>),
+    /// An attempt to put the list back on the broker ended.
+    Mended(Result<(), PublishError>),
     /// Our last word was taken by the broker, or not.
     Withdrawn(Result<(), PublishError>),
     /// A probe datagram came in.

@@ -3,6 +3,7 @@
 
 pub mod config;
 pub mod config_file;
+mod config_nodes;
 pub mod config_value;
 pub mod event;
 pub mod clock;

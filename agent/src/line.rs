@@ -1,5 +1,5 @@
-//! Owns the line to the broker: the standing watch, what its state is, and the one object that this
-//! gateway keeps there. Judges nothing that comes over it.
+//! Owns the line to the broker: the standing watch, what its state is, the one object that this gateway
+//! keeps there, and the list that is put back there. Judges nothing that comes over it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -7,9 +7,10 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 
 use sealane_api::clusterset::BrokerAddress;
+use sealane_api::kinds::ClusterSetSpec;
 use sealane_api::names::GatewayId;
 use sealane_broker::access::{AccessError, Broker};
-use sealane_broker::board::{BoardEvent, Kind};
+use sealane_broker::board::{BoardEvent, CLUSTER_SET_NAME, Kind};
 use sealane_broker::mirror;
 use sealane_broker::publish::{self, PublishError, Retry};
 use sealane_broker::trouble::Trouble;
@@ -30,6 +31,28 @@ const LOOK_UP: Duration = Duration::from_secs(60);
 
 /// Between two writes of our word: somebody else who writes it again and again gains nothing.
 const PACE: Duration = Duration::from_millis(250);
+
+/// How what is kept on the broker is written.
+#[derive(Clone, Copy)]
+struct Manner {
+    /// Longest wait before the first write; drawn, so that many who write the same do not do so at once.
+    apart: Duration,
+    /// Wait after a refusal that only a person can end.
+    refused: Duration,
+    /// How the outcome is told.
+    told: fn(Result<(), PublishError>) -> Event,
+}
+
+const OUR_WORD: Manner =
+    Manner { apart: Duration::ZERO, refused: LONGEST_WAIT, told: Event::Published };
+
+/// Every member may have the list that the broker lost; a broker that takes it from none is not asked
+/// again and again to read it.
+const THE_LIST: Manner = Manner {
+    apart: Duration::from_secs(2),
+    refused: Duration::from_secs(600),
+    told: Event::Mended,
+};
 
 /// The state of the line, for people.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -57,6 +80,7 @@ pub type Pen = Arc<Mutex<()>>;
 /// What this gateway keeps on the broker.
 #[derive(Debug, Clone, PartialEq)]
 struct Word {
+    kind: Kind,
     name: String,
     spec: Value,
     /// Grows when the broker may have lost the word.
@@ -72,6 +96,7 @@ pub struct BrokerLine {
     unusable: Vec<String>,
     addresses: Addresses,
     word: watch::Sender<Option<Word>>,
+    list: watch::Sender<Option<Word>>,
     hushed: Option<Word>,
     pen: Pen,
     tasks: Vec<JoinHandle<()>>,
@@ -96,6 +121,7 @@ impl BrokerLine {
         let unusable: Vec<String> = errors.iter().map(AccessError::to_string).collect();
         let (board, mut seen) = mpsc::channel(256);
         let (word, words) = watch::channel(None);
+        let (list, lists) = watch::channel(None);
         let told = events.clone();
         let addresses = Addresses::default();
         let hosts: Vec<String> = followed.iter().filter_map(|it| host_of(&it.url)).collect();
@@ -111,7 +137,8 @@ impl BrokerLine {
                     }
                 }
             }),
-            tokio::spawn(keep_word(brokers.clone(), words, events, pen.clone())),
+            tokio::spawn(keep(brokers.clone(), words, events.clone(), pen.clone(), OUR_WORD)),
+            tokio::spawn(keep(brokers.clone(), lists, events, Pen::default(), THE_LIST)),
         ];
         let url = brokers.first().map(|broker| broker.url.clone()).unwrap_or_default();
         Self {
@@ -122,6 +149,7 @@ impl BrokerLine {
             pen,
             unusable,
             word,
+            list,
             hushed: None,
             tasks,
         }
@@ -178,7 +206,7 @@ impl BrokerLine {
             if word.as_ref().is_some_and(|held| held.spec == spec) {
                 return false;
             }
-            *word = Some(Word { name: own.to_string(), spec, turn: 0 });
+            *word = Some(Word { kind: Kind::Advertisement, name: own.to_string(), spec, turn: 0 });
             true
         });
     }
@@ -186,6 +214,26 @@ impl BrokerLine {
     /// Has our word checked on the broker: it may be gone or overwritten.
     pub fn say_again(&self) {
         self.word.send_if_modified(|word| word.as_mut().map(|held| held.turn += 1).is_some());
+    }
+
+    /// Has the broker brought up to this list, or left alone with the one that it has.
+    pub fn mend(&self, list: Option<&ClusterSetSpec>) {
+        let is_kept = |word: &Word| {
+            list.is_some_and(|list| word.spec["signed"]["signature"] == list.signed.signature)
+        };
+        if self.list.borrow().as_ref().map_or(list.is_none(), is_kept) {
+            return;
+        }
+        // Views are unsigned: the broker's own is as good.
+        let bare = list.map(|list| ClusterSetSpec { view: None, ..list.clone() });
+        let spec = bare.and_then(|spec| serde_json::to_value(spec).ok());
+        let name = CLUSTER_SET_NAME.to_owned();
+        self.list.send_replace(spec.map(|spec| Word {
+            kind: Kind::ClusterSet,
+            name,
+            spec,
+            turn: 0,
+        }));
     }
 
     /// Stops keeping our word on the broker: a last one follows.
@@ -224,19 +272,21 @@ pub async fn say_last(
     spec: &Value,
 ) -> Result<(), PublishError> {
     let _writing = pen.lock().await;
-    write(brokers, &own.to_string(), spec).await
+    let (kind, name) = (Kind::Advertisement, own.to_string());
+    write(brokers, &Word { kind, name, spec: spec.clone(), turn: 0 }).await
 }
 
 /// Writes a word on the first broker that takes it; the error is that of the last one tried.
-async fn write(brokers: &[Broker], name: &str, spec: &Value) -> Result<(), PublishError> {
+async fn write(brokers: &[Broker], word: &Word) -> Result<(), PublishError> {
+    let Word { kind, name, spec, .. } = word;
     let mut last = Err(PublishError {
-        name: name.to_owned(),
+        name: name.clone(),
         url: "none".to_owned(),
         cause: "no usable broker".to_owned(),
         retry: Retry::OnChange,
     });
     for broker in brokers {
-        last = publish::publish(broker, Kind::Advertisement, name, spec).await.map(drop);
+        last = publish::publish(broker, *kind, name, spec).await.map(drop);
         if last.is_ok() {
             break;
         }
@@ -254,14 +304,18 @@ pub fn too_late(own: &GatewayId) -> PublishError {
     }
 }
 
-async fn keep_word(
+async fn keep(
     brokers: Vec<Broker>,
     mut words: watch::Receiver<Option<Word>>,
     events: mpsc::Sender<Event>,
     pen: Pen,
+    manner: Manner,
 ) {
     let mut wait = SHORTEST_WAIT;
     loop {
+        if !manner.apart.is_zero() {
+            tokio::time::sleep(manner.apart.mul_f64(rand::random_range(0.0..=1.0))).await;
+        }
         let writing = pen.lock().await;
         let word = words.borrow_and_update().clone();
         let Some(word) = word else {
@@ -271,14 +325,18 @@ async fn keep_word(
             }
             continue;
         };
-        let result = write(&brokers, &word.name, &word.spec).await;
+        let result = write(&brokers, &word).await;
         drop(writing);
-        let failed = result.is_err();
-        if events.send(Event::Published(result)).await.is_err() {
+        let failed = result.as_ref().err().map(|error| error.retry);
+        if events.send((manner.told)(result)).await.is_err() {
             return;
         }
-        let next = if failed { wait.mul_f64(rand::random_range(0.5..=1.0)) } else { Duration::MAX };
-        wait = if failed { (wait * 2).min(LONGEST_WAIT) } else { SHORTEST_WAIT };
+        let next = match failed {
+            None => Duration::MAX,
+            Some(Retry::Soon) => wait.mul_f64(rand::random_range(0.5..=1.0)),
+            Some(Retry::OnChange) => manner.refused.mul_f64(rand::random_range(0.5..=1.0)),
+        };
+        wait = if failed.is_some() { (wait * 2).min(LONGEST_WAIT) } else { SHORTEST_WAIT };
         tokio::time::sleep(PACE).await;
         if let Ok(Err(_)) = tokio::time::timeout(next, words.changed()).await {
             return;

@@ -7,6 +7,7 @@ use sealane_api::clusterset::{ClusterSet, OnExpiry};
 use sealane_api::reason::Reason;
 use sealane_api::time::UnixTime;
 use sealane_broker::board::Kind;
+use sealane_broker::publish::{PublishError, Retry};
 use sealane_plan::documents;
 use sealane_plan::world::World;
 use sealane_state::link::{Backend, LinkKind};
@@ -22,6 +23,7 @@ use crate::retirement::Retirement;
 use crate::run::Agent;
 use crate::session::Session;
 use crate::standing::Standing;
+use crate::trust::board::Behind;
 use crate::upkeep;
 
 /// Returns the name of a kind as Kubernetes writes it.
@@ -138,11 +140,12 @@ impl Agent {
             problem(Severity::Part, "ChangeRefused", "a change of this host", cause, next)
         }));
         let retirement = self.session.as_ref().and_then(|session| session.retirement.as_ref());
-        problems.extend(self.unsaid.iter().filter(|_| retirement.is_none()).map(|cause| {
-            let next = "it is tried again; others go by what they heard last";
-            problem(Severity::Part, "NotPublished", "our advertisement", cause, next)
+        let unsaid = self.unsaid.as_ref();
+        problems.extend(unsaid.filter(|_| retirement.is_none()).map(|error| {
+            let (thing, cause) = ("our advertisement", error.to_string());
+            problem(Severity::Part, "NotPublished", thing, &cause, &self.after_refusal(error))
         }));
-        problems.extend(retirement.map(|it| retirement_problem(it, self.unsaid.as_deref())));
+        problems.extend(retirement.map(|it| retirement_problem(it, unsaid)));
         problems.extend(self.unsigned.iter().map(|cause| {
             problem(Severity::Part, "NotSigned", "our advertisement", cause, "free the disk")
         }));
@@ -155,6 +158,18 @@ impl Agent {
         }
         problems.sort();
         problems
+    }
+
+    /// What helps when the broker does not take our word.
+    fn after_refusal(&self, error: &PublishError) -> String {
+        match (error.retry, &self.session) {
+            (Retry::OnChange, Some(session)) => format!(
+                "others go by what they heard last; if the credential is at fault: sealane token renew \
+                 --cluster {}, then sealane join with that token here",
+                session.own.member
+            ),
+            _ => "it is tried again; others go by what they heard last".to_owned(),
+        }
     }
 
     /// Somebody had this host leave, and the configuration would have it join.
@@ -178,6 +193,7 @@ impl Agent {
         problems.extend(name_problem(session));
         let (member, expires) = (&session.own.member, session.membership.credential_expires);
         problems.extend(upkeep::credential_problem(member, expires, self.now()));
+        problems.extend(self.board_problem(session));
         for cause in session.line.unusable() {
             let next = "have the ClusterSet name usable brokers";
             problems.push(problem(Severity::Notice, "BrokerUnusable", "a broker", cause, next));
@@ -186,8 +202,28 @@ impl Agent {
     }
 }
 
+impl Agent {
+    /// The broker lost the list in force, or was set back; nothing here follows from that but this notice.
+    fn board_problem(&self, session: &Session) -> Option<ProblemView> {
+        let behind = self.healing.behind?;
+        let version = session.trust.receiver().clusterset()?.position.version;
+        let holds = match behind {
+            Behind::Nothing => "it holds no list of members",
+            Behind::Older => "its list of members is older than ours",
+        };
+        let ours = match &self.healing.refused {
+            Some(error) => format!("; it does not take ours: {}", error.cause),
+            None => "; ours is on its way there".to_owned(),
+        };
+        let cause = format!("{holds}, version {version}, which goes on to count{ours}");
+        let next = "have the administrator put it back: sealane clusterset apply --kubeconfig FILE";
+        let thing = &session.line.state.url;
+        Some(problem(Severity::Notice, "BrokerBehind", thing, &cause, next))
+    }
+}
+
 /// Others still have lanes with a gateway that this host is no longer.
-fn retirement_problem(retirement: &Retirement, unsaid: Option<&str>) -> ProblemView {
+fn retirement_problem(retirement: &Retirement, unsaid: Option<&PublishError>) -> ProblemView {
     let why = unsaid.map(|cause| format!(": {cause}")).unwrap_or_default();
     let cause = format!("this host is a node now, and no broker took the withdrawal yet{why}");
     let next = "it is tried again; until then others keep lanes to it that nobody answers";

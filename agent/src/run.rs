@@ -4,12 +4,14 @@
 mod belief;
 mod by_hand;
 mod gossip;
+pub mod healing;
 mod speech;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sealane_api::time::UnixTime;
+use sealane_broker::publish::PublishError;
 use sealane_broker::store::Store;
 use sealane_plan::name::UnixSeconds;
 use sealane_plan::plan::{Plan, plan};
@@ -32,6 +34,7 @@ use crate::notify;
 use crate::paths::Paths;
 use crate::pings::Pings;
 use crate::resolver;
+use crate::run::healing::Healing;
 use crate::session::{Session, SessionError};
 use crate::spacing::Spacing;
 use crate::traces::Patience;
@@ -70,7 +73,9 @@ pub struct Agent {
     /// Why the host could not be looked at, the last time it could not.
     pub unseen: Option<String>,
     /// Why the broker last refused our word.
-    pub unsaid: Option<String>,
+    pub unsaid: Option<PublishError>,
+    /// How the list on the broker stands to the one in force.
+    pub healing: Healing,
     /// Why nothing was signed.
     pub unsigned: Option<String>,
     /// When other agents asked last.
@@ -138,6 +143,7 @@ impl Agent {
             failures: Vec::new(),
             unseen: None,
             unsaid: None,
+            healing: Healing::default(),
             unsigned: None,
             patience: Patience::default(),
             departure: None,
@@ -233,6 +239,7 @@ impl Agent {
             Event::Told(told) => self.take_told(told),
             Event::Inquiry(inquiry) => self.answer_inquiry(inquiry),
             Event::Ask(ask) => self.answer(ask),
+            Event::Mended(result) => self.take_mended(result),
             Event::Withdrawn(result) => self.take_withdrawn(result),
             Event::Stop => {}
         }
@@ -286,6 +293,7 @@ impl Agent {
         self.stale |= due;
         self.set_wish();
         self.speak();
+        self.heal_board();
         self.show_metrics();
     }
 
@@ -296,6 +304,7 @@ impl Agent {
         self.gossip = Gossip::default();
         self.paths.fall_silent();
         self.unsaid = None;
+        self.healing = Healing::default();
         self.unsigned = None;
     }
 

@@ -170,6 +170,14 @@ impl Session {
         }
     }
 
+    /// Takes another access to the brokers, and opens the line with it; nothing else is touched.
+    pub fn reach_brokers_by(&mut self, membership: Membership) {
+        self.membership = membership;
+        let listed = self.trust.receiver().clusterset().map(|set| set.brokers.clone());
+        let listed = listed.unwrap_or_default();
+        self.line.reopen(&self.membership, &listed, self.events.clone());
+    }
+
     /// Derives the pre-shared key of every lane, lends it, and returns the fingerprints.
     pub fn lend_psks(&mut self, remotes: &[RemoteGateway]) -> BTreeMap<LaneId, PskFingerprint> {
         let Some(keys) = &self.keys else { return BTreeMap::new() };
@@ -209,7 +217,8 @@ impl Session {
 /// A node works without its last word of a former life; what stands under that name expires.
 fn retirement(store: &Store, id: &ClusterSetId) -> Option<Retirement> {
     Retirement::of(store, id).unwrap_or_else(|error| {
-        tracing::warn!(%error, "what this host said as a gateway is not withdrawn; it expires");
+        tracing::warn!(%error, "what this host said as a gateway is not withdrawn: restart the agent once \
+            that is mended; else it expires by itself");
         None
     })
 }

@@ -78,7 +78,7 @@ impl Standing<'_> {
         let ours = self.membership.enrolment.as_ref();
         if !ours.is_some_and(|ours| is_under(ours, &join.key)) {
             let cause = "the ClusterSet lists a newer token's key than that of the token used here";
-            let next = "sealane leave, then join with the newest token of this member";
+            let next = "give the newest token of this member to sealane join here";
             return Some(problem(Severity::Host, "EnrolmentBadSignature", own, cause, next));
         }
         let rival = self.membership.rival.as_ref()?;
@@ -97,19 +97,19 @@ fn credential(own: &ClusterId) -> ProblemView {
     problem(Severity::Part, "CredentialRefused", own.as_str(), REFUSED, &anew(own))
 }
 
-/// The way back in for a host that the broker turns away: it cannot tell it that it leaves.
+/// The way back in for a host that the broker turns away.
 fn anew(own: &ClusterId) -> String {
     format!(
-        "get a new token of {own} (sealane token create, with --rekey if it is still listed), then \
-         here: sealane leave --without-broker, and join with it"
+        "have the administrator run: sealane token renew --cluster {own} {AT_THE_DESK} --token-file \
+         {own}-renewed.token, and give that to sealane join here"
     )
 }
 
 /// The way back in for a host whose identity is not the one that others go by.
 fn start_anew(own: &str) -> String {
     format!(
-        "sealane leave here, then have the administrator run: sealane token create --cluster {own} \
-         --rekey {AT_THE_DESK} --token-file {own}.token, and join with that; \
+        "have the administrator run: sealane token create --cluster {own} --rekey {AT_THE_DESK} \
+         --token-file {own}.token, and give that to sealane join here; \
          else find out who joined as {own}"
     )
 }
@@ -117,8 +117,8 @@ fn start_anew(own: &str) -> String {
 fn removed(own: &ClusterId, set: &ClusterSet) -> ProblemView {
     let version = set.position.version;
     let cause = format!("this member was removed from the list, which is at version {version}");
-    let next = "sealane leave --without-broker gives this host back; to be a member again it needs a \
-                new token (sealane token create)";
+    let next = "sealane leave --without-broker gives this host back; a new token (sealane token create), \
+                given to sealane join, makes it a member again";
     problem(Severity::Host, "MemberRevoked", own.as_str(), &cause, next)
 }
 

@@ -32,17 +32,22 @@ use crate::token::inspect;
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// The list and the advertisements of others come one after the other: one good look is not enough.
 const GOOD_LOOKS: u8 = 2;
+/// What a new token mends stands in the status until the newest list is there.
+const VAIN_LOOKS: u8 = 12;
 
 const EXAMPLE: &str = "\
 Examples:
   sealane join --token-file /run/secrets/sealane.token
   ssh admin.example.net cat edge-1.token | sealane join --token-file -
   sealane join --token-file edge-1.token --timeout 5m
+  sealane join --token-file edge-1-renewed.token
+      on a host that has joined: takes broker addresses, pins and credential from a later token of the
+      same member (sealane token renew); identity, keys and lanes stay
 
 Says on standard error what it waits for: the broker, the list of members, the certificate, the
 lanes to the members that joined before. Ends with 0 when sealane status would; with 1 when it does
 not come to that in time: the host has joined all the same, and its agent goes on trying. What no
-waiting mends, such as a token that was used before, ends it at once.
+waiting mends, such as a token that was used before, ends it within seconds.
 
 A token is never an argument: arguments can be read by everybody on the host.";
 
@@ -90,8 +95,10 @@ pub async fn run(args: &JoinArgs) -> Result<Exit, Failure> {
         args.form.show(&JoinedDocument { joined, status: None }, table)?;
         return Ok(Exit::Fine);
     }
-    if !joined.fingerprint.is_empty() {
-        progress.tell(&format!("enrolled: identity {}", joined.fingerprint));
+    match (joined.renewed, joined.fingerprint.as_str()) {
+        (true, _) => progress.tell("renewed: the access to the broker is that of the token"),
+        (false, "") => {}
+        (false, fingerprint) => progress.tell(&format!("enrolled: identity {fingerprint}")),
     }
     let mut last = None;
     let waiting = settle(&args.agent, &mut progress, &mut last);
@@ -119,7 +126,7 @@ async fn settle<W: Write>(
     progress: &mut Progress<W>,
     last: &mut Option<StatusDocument>,
 ) -> Result<(), Stage> {
-    let mut good = 0;
+    let (mut good, mut vain) = (0, 0);
     while good < GOOD_LOOKS {
         match agent.read::<StatusDocument>(admin::STATUS).await {
             Ok(status) => {
@@ -127,7 +134,8 @@ async fn settle<W: Write>(
                 progress.show(&stages::of(&status));
                 let dead_end = stages::dead_end(&status);
                 *last = Some(status);
-                if let Some(stage) = dead_end {
+                vain = if dead_end.is_some() { vain + 1 } else { 0 };
+                if let Some(stage) = dead_end.filter(|_| vain >= VAIN_LOOKS) {
                     return Err(stage);
                 }
             }
@@ -175,6 +183,10 @@ fn table(document: &JoinedDocument, palette: Palette) -> String {
     table.row(["node".to_owned(), joined.node.clone()]);
     if !joined.fingerprint.is_empty() {
         table.row(["fingerprint".to_owned(), joined.fingerprint.clone()]);
+    }
+    if joined.renewed {
+        table
+            .row(["renewed".to_owned(), "broker access; identity, keys and lanes stay".to_owned()]);
     }
     let mut text = table.render(palette);
     for step in &joined.next {

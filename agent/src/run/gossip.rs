@@ -9,6 +9,7 @@ use sealane_api::gossip::rhythm::Ended;
 use sealane_api::gossip::telling::Telling;
 use sealane_probe::datagram::Digest;
 
+use crate::advertise::Author;
 use crate::departure::Departure;
 use crate::facts;
 use crate::gossip::{Reception, Told, wire};
@@ -72,9 +73,10 @@ impl Agent {
     fn refresh_telling(&mut self) {
         let now = self.now();
         let (Some(session), Some(seen)) = (&mut self.session, &self.seen) else { return };
-        // A last word that no broker took may yet be taken back.
-        let may_speak = self.departure.as_ref().is_none_or(Departure::has_spoken);
-        let word = session.author.as_ref().and_then(|author| author.spoken()).filter(|_| may_speak);
+        // A last word that no broker took may yet be taken back, and was where nobody leaves.
+        let leaves = self.departure.as_ref().is_some_and(Departure::has_spoken);
+        let may_tell = |author: &&Author| leaves || !author.has_withdrawn();
+        let word = session.author.as_ref().filter(may_tell).and_then(Author::spoken);
         self.gossip.says(word);
         // What is not on disk is not told either.
         if !self.gossip.is_due() || !session.trust.is_saved() {

@@ -23,7 +23,7 @@ impl Agent {
                 tracing::warn!(%error, "a restart withdraws once more");
             }
         }
-        let unsaid = result.err().map(|error| error.to_string());
+        let unsaid = result.err();
         if let Some(cause) = unsaid.as_ref().filter(|cause| self.unsaid.as_ref() != Some(cause)) {
             tracing::warn!(%cause, "advertisement not on the broker");
         }
@@ -31,7 +31,7 @@ impl Agent {
     }
 
     /// Has the broker hold what this gateway has to say.
-    pub(super) fn speak(&mut self) {
+    pub fn speak(&mut self) {
         let now = self.now();
         let (Some(session), Some(seen)) = (&mut self.session, &self.seen) else { return };
         if self.departure.is_some() || !session.trust.is_saved() {

@@ -46,7 +46,7 @@ async fn the_status_says_that_the_broker_took_our_word_and_when_our_credential_e
     let ends = status.broker.unwrap().credential_expires_unix_seconds.unwrap();
     assert!((3_500..=3_600).contains(&(ends - now().0)), "{ends}");
     let problem = status.problems.iter().find(|it| it.reason == "BrokerCredentialExpires");
-    assert!(problem.unwrap().next.contains("--cluster me --rekey"), "{problem:?}");
+    assert!(problem.unwrap().next.contains("token renew --cluster me,"), "{problem:?}");
     host.stop().await;
 }
 

@@ -93,7 +93,11 @@ fn a_credential_that_is_not_taken_is_no_broker_that_is_away() {
         let it = problems(&enrolled(), set, &[], &turned_away());
         assert_eq!(it.len(), others + 1);
         assert_eq!(it[0].reason, "CredentialRefused");
-        assert!(it[0].next.contains("get a new token of me"), "{}", it[0].next);
+        assert!(
+            it[0].next.contains("sealane token renew --cluster me --dir clusterset"),
+            "{}",
+            it[0].next
+        );
     }
     let away = LineState { last_error: Some("Connection refused".into()), ..LineState::default() };
     let it = only(problems(&enrolled(), None, &[], &away));

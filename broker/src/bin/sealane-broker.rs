@@ -170,7 +170,7 @@ fn greet(server: &Server) -> io::Result<()> {
     }
     writeln!(out, "url   {}", server.url())?;
     for pin in server.pins() {
-        writeln!(out, "spki  {pin}")?;
+        writeln!(out, "pin   {pin}")?;
     }
     let kubeconfig = server.admin_kubeconfig().display();
     writeln!(out, "try   kubectl --kubeconfig {kubeconfig} get advertisements")?;

@@ -27,3 +27,4 @@ mod foreign_hand;
 mod unit;
 mod injection;
 mod gossip;
+mod renewal;
