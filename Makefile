@@ -31,6 +31,7 @@ UNITDIR = $(LIBDIR)/systemd/system
 MANDIR = $(DESTDIR)$(PREFIX)/share/man/man1
 BASHDIR = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 ZSHDIR = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
+DOCDIR = $(DESTDIR)$(PREFIX)/share/doc/sealane
 FISHDIR = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 
 install: ## put programs, units, manual and completions below PREFIX (/usr/local), make the user sealane; builds and starts nothing
@@ -38,6 +39,7 @@ install: ## put programs, units, manual and completions below PREFIX (/usr/local
 	  [ -x $(BIN)/$$program ] || { echo "$(BIN)/$$program is not there: run make build first" >&2; exit 1; }; \
 	done
 	install -d $(BINDIR) $(UNITDIR) $(MANDIR) $(BASHDIR) $(ZSHDIR) $(FISHDIR)
+	install -D -m 0644 agent/agent.toml.example $(DOCDIR)/agent.toml
 	install -m 0755 $(PROGRAMS:%=$(BIN)/%) $(BINDIR)
 	ln -sfn sealane $(BINDIR)/kubectl-sealane
 	@for unit in $(UNITS); do \
@@ -49,6 +51,7 @@ install: ## put programs, units, manual and completions below PREFIX (/usr/local
 	$(BINDIR)/sealane completions bash > $(BASHDIR)/sealane
 	$(BINDIR)/sealane completions zsh > $(ZSHDIR)/_sealane
 	$(BINDIR)/sealane completions fish > $(FISHDIR)/sealane.fish
+	@chmod 0644 $(MANDIR)/sealane*.1 $(BASHDIR)/sealane $(ZSHDIR)/_sealane $(FISHDIR)/sealane.fish
 	@if [ -z "$(DESTDIR)" ] && [ -d /run/systemd/system ]; then \
 	  systemd-sysusers $(LIBDIR)/sysusers.d/sealane.conf; \
 	  systemd-tmpfiles --create $(LIBDIR)/tmpfiles.d/sealane.conf; \
@@ -62,7 +65,7 @@ uninstall: ## remove what `make install` put there; state and configuration stay
 	fi
 	rm -f $(PROGRAMS:%=$(BINDIR)/%) $(BINDIR)/kubectl-sealane $(UNITS:%=$(UNITDIR)/%)
 	rm -f $(RULES:%=$(LIBDIR)/%) $(NETWORKD:%=$(LIBDIR)/systemd/%)
-	rm -f $(BASHDIR)/sealane $(ZSHDIR)/_sealane $(FISHDIR)/sealane.fish
+	rm -f $(BASHDIR)/sealane $(ZSHDIR)/_sealane $(FISHDIR)/sealane.fish $(DOCDIR)/agent.toml
 
 demo: STAGE = demo
 demo: setup build ## two clusters and an edge host on this machine, joined and put to the test (KEEP=1 leaves them up)
@@ -105,7 +108,7 @@ crds: ## write the generated CRDs into charts/crds
 	$(CARGO) run --locked -q -p sealane-api --bin crdgen -- charts/crds
 
 bench: STAGE = demo
-bench: setup build ## how long plans take, what agent and tunnel hold of memory, what a tunnel costs against the bare link
+bench: setup build ## how long plans take, what probing costs, what agent and tunnel hold of memory, what a tunnel costs against the bare link
 	@SEALANE_BIN=$(CURDIR)/$(BIN) $(BIN)/bench
 
 clean: ## remove what was built here

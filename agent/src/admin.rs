@@ -3,7 +3,7 @@
 
 use std::fs::TryLockError;
 use std::io::ErrorKind;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use axum::extract::{FromRequest, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Router, extract::DefaultBodyLimit};
+use axum::{Extension, Router, extract::DefaultBodyLimit};
 use sealane_view::admin as paths;
 use sealane_view::error::ErrorDocument;
 use sealane_view::gateway::GatewayRequest;
@@ -111,10 +111,12 @@ impl Refusal {
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
     /// Another agent answers there, or works with the same state.
-    #[error("{}: another sealane-agent runs on this host; stop that one first", path.display())]
+    #[error("{}: another sealane-agent{} runs on this host; stop that one first", path.display(), named(*pid))]
     Taken {
         /// The socket, or the folder of its state.
         path: PathBuf,
+        /// Its process, where the system tells.
+        pid: Option<i32>,
     },
     /// Something else is in its place, and stays there.
     #[error("{}: there already and not a socket; choose another with paths.socket", path.display())]
@@ -142,9 +144,29 @@ pub fn claim(state: &Path) -> Result<std::fs::File, AdminError> {
     let folder = std::fs::File::open(state).map_err(unusable)?;
     match folder.try_lock() {
         Ok(()) => Ok(folder),
-        Err(TryLockError::WouldBlock) => Err(AdminError::Taken { path: state.to_owned() }),
+        Err(TryLockError::WouldBlock) => {
+            let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
+            let inode = folder.metadata().map(|it| it.ino()).unwrap_or_default();
+            Err(AdminError::Taken { path: state.to_owned(), pid: holder(&locks, inode) })
+        }
         Err(TryLockError::Error(cause)) => Err(unusable(cause)),
     }
+}
+
+/// Returns the process that holds a lock on a whole file, as `/proc/locks` lists them (proc(5)).
+fn holder(locks: &str, inode: u64) -> Option<i32> {
+    let held = locks.lines().find_map(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        let (kind, pid, place) = (words.next()?, words.nth(2)?, words.next()?);
+        let is_it = place.rsplit(':').next()?.parse() == Ok(inode);
+        (kind == "FLOCK" && is_it).then(|| pid.parse().ok()).flatten()
+    });
+    // Those of other PID namespaces have no number here.
+    held.filter(|pid| *pid > 0)
+}
+
+fn named(pid: Option<i32>) -> String {
+    pid.map(|pid| format!(", process {pid},")).unwrap_or_default()
 }
 
 /// Opens the socket; one left by a dead agent is replaced.
@@ -162,9 +184,12 @@ pub async fn open(path: &Path) -> Result<UnixListener, AdminError> {
             Err(cause) if cause.kind() == ErrorKind::ConnectionRefused => {
                 std::fs::remove_file(path).map_err(unusable)?;
             }
-            Ok(_) => return Err(AdminError::Taken { path: path.to_owned() }),
+            Ok(stream) => {
+                let pid = stream.peer_cred().ok().and_then(|first| first.pid());
+                return Err(AdminError::Taken { path: path.to_owned(), pid });
+            }
             Err(cause) if cause.kind() == ErrorKind::WouldBlock => {
-                return Err(AdminError::Taken { path: path.to_owned() });
+                return Err(AdminError::Taken { path: path.to_owned(), pid: None });
             }
             Err(cause) => return Err(unusable(cause)),
         },
@@ -193,8 +218,7 @@ pub async fn serve(listener: UnixListener, asks: mpsc::Sender<Ask>) {
         .route(paths::JOIN, post(|State(a), Body(r)| ask(a, Question::Join(r))))
         .route(
             paths::CLUSTERSET,
-            post(|State(a), Body(r)| ask(a, Question::List(r)))
-                .layer(DefaultBodyLimit::max(LARGEST_LIST_BYTES)),
+            post(|State(a), Body(r)| ask(a, Question::List(r))).layer(at_most(LARGEST_LIST_BYTES)),
         )
         .route(paths::REVOKE, post(|State(a), Body(r)| ask(a, Question::Revoke(r))))
         .route(paths::ALLOW, post(|State(a), Body(r)| ask(a, Question::Allow(r))))
@@ -205,11 +229,20 @@ pub async fn serve(listener: UnixListener, asks: mpsc::Sender<Ask>) {
         .method_not_allowed_fallback(|| async {
             not_understood(StatusCode::METHOD_NOT_ALLOWED, "the path takes another method")
         })
-        .layer(DefaultBodyLimit::max(LARGEST_REQUEST_BYTES))
+        .layer(at_most(LARGEST_REQUEST_BYTES))
         .with_state(asks);
     if let Err(error) = axum::serve(listener, app).await {
         tracing::error!(%error, "admin socket closed");
     }
+}
+
+/// Bytes that the body of a request on a route may have.
+#[derive(Debug, Clone, Copy)]
+struct Most(usize);
+
+/// Limits the requests of a route, and tells its readers what the limit is.
+fn at_most(bytes: usize) -> (DefaultBodyLimit, Extension<Most>) {
+    (DefaultBodyLimit::max(bytes), Extension(Most(bytes)))
 }
 
 async fn ask(asks: mpsc::Sender<Ask>, question: Question) -> Response {
@@ -248,8 +281,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Response;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
-        let is_list = request.uri().path() == paths::CLUSTERSET;
-        let most = if is_list { LARGEST_LIST_BYTES } else { LARGEST_REQUEST_BYTES };
+        let most = request.extensions().get::<Most>().map_or(LARGEST_REQUEST_BYTES, |most| most.0);
         let refused = match Json::<T>::from_request(request, state).await {
             Ok(Json(body)) => return Ok(Self(body)),
             Err(refused) => refused,
@@ -278,4 +310,20 @@ fn not_understood(status: StatusCode, cause: impl Into<String>) -> Response {
         next: "use the `sealane` of this agent's version".to_owned(),
     };
     (status, Json(document)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_process_that_holds_the_lock_is_named() {
+        let locks = "1: POSIX  ADVISORY  WRITE 12 00:1a:77 0 EOF\n\
+                     2: FLOCK  ADVISORY  WRITE 4711 fe:00:77 0 EOF\n\
+                     2: -> FLOCK  ADVISORY  WRITE 4712 fe:00:77 0 EOF\n\
+                     3: FLOCK  ADVISORY  WRITE 0 fe:00:78 0 EOF\n";
+        assert_eq!(holder(locks, 77), Some(4711));
+        assert_eq!(holder(locks, 78), None, "a process of another namespace");
+        assert_eq!(holder(locks, 79), None);
+    }
 }

@@ -217,6 +217,11 @@ impl Author {
         self.spoken.as_ref()
     }
 
+    /// Says whether that was a withdrawal.
+    pub fn has_withdrawn(&self) -> bool {
+        self.spoken.is_some() && self.last.is_none()
+    }
+
     /// Takes notice of what stands on the broker under our name, signed with our keys. If it is above
     /// our numbers, or says something else under the same ones, our state was lost or copied: the
     /// next advertisement is under a new certificate, which outranks it.

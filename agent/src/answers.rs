@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use sealane_api::time::UnixTime;
 use sealane_plan::documents;
 use sealane_plan::name::LaneId;
 use sealane_plan::verdict::Way;
@@ -50,18 +51,14 @@ impl Agent {
         document(&documents::plan(&self.fresh_world(), &self.plan, pending))
     }
 
-    /// Joins, and takes up the membership at once.
+    /// Joins, and takes up the membership at once; a member takes its broker access from the token.
     pub fn join(&mut self, request: &JoinRequest) -> Answer {
-        let refuse = |fault, cause: String| {
-            Refusal::new(fault, "this host did not join", cause, "see `sealane join --help`")
-        };
-        let fault_of = |error: &JoinError| match error {
-            JoinError::Token(_) | JoinError::NoBroker => Fault::Request,
-            _ => Fault::State,
-        };
-        let joined: JoinDocument = join::join(&self.store, &self.config, &request.token)
-            .map_err(|error| refuse(fault_of(&error), error.to_string()))?;
         let now = self.now();
+        if self.session.is_some() {
+            return self.renew(request, now);
+        }
+        let joined: JoinDocument = join::join(&self.store, &self.config, &request.token)
+            .map_err(|error| not_joined(&error))?;
         self.forget_session();
         self.session =
             match Session::resume(&self.store, &self.config, &self.ring, &self.events, now) {
@@ -69,11 +66,36 @@ impl Agent {
                 Err(error) => {
                     let undone = Membership::remove(&self.store).err();
                     let undone = undone.map(|error| format!("; {error}")).unwrap_or_default();
-                    return Err(refuse(Fault::State, format!("{error}{undone}")));
+                    let cause = format!("{error}{undone}");
+                    return Err(refused(Fault::State, "this host did not join", cause));
                 }
             };
         self.mark_stale();
         document(&joined)
+    }
+
+    fn renew(&mut self, request: &JoinRequest, now: UnixTime) -> Answer {
+        let Some(session) = &mut self.session else {
+            return Err(refused(Fault::State, NOT_RENEWED, "this host is no member"));
+        };
+        if self.departure.is_some() {
+            return Err(refused(Fault::State, NOT_RENEWED, "this host is leaving"));
+        }
+        let membership = join::renew(&self.store, &session.membership, &request.token, now)
+            .map_err(|error| not_joined(&error))?;
+        session.reach_brokers_by(membership);
+        let identity = session.keys.as_ref().map(|keys| keys.identity.public());
+        let renewed = JoinDocument {
+            clusterset: session.id.to_string(),
+            member: session.own.member.to_string(),
+            node: self.config.node.clone(),
+            fingerprint: identity.map(|it| it.fingerprint()).unwrap_or_default(),
+            renewed: true,
+            next: Vec::new(),
+        };
+        self.unsaid = None;
+        self.speak();
+        document(&renewed)
     }
 
     fn ping(&mut self, request: &PingRequest, reply: oneshot::Sender<Answer>) {
@@ -139,6 +161,20 @@ impl Agent {
             Refusal::new(Fault::State, "this host is not known", cause, "try again in a second")
         })
     }
+}
+
+const NOT_RENEWED: &str = "the broker access was not renewed";
+
+fn not_joined(error: &JoinError) -> Refusal {
+    let fault = match error {
+        JoinError::Token(_) | JoinError::NoBroker | JoinError::Expired { .. } => Fault::Request,
+        _ => Fault::State,
+    };
+    refused(fault, "this host did not join", error.to_string())
+}
+
+fn refused(fault: Fault, message: &str, cause: impl ToString) -> Refusal {
+    Refusal::new(fault, message, cause, "see `sealane join --help`")
 }
 
 /// Turns a document into an answer.

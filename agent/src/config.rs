@@ -157,6 +157,17 @@ pub enum ConfigError {
         /// The file.
         path: PathBuf,
     },
+    /// The file lists nodes, and this host is none of them.
+    #[error(
+        "{}: node {node:?} is none of [[nodes]]; list it there, or set `node` to the name it has there",
+        path.display()
+    )]
+    NotListed {
+        /// This node.
+        node: String,
+        /// The file.
+        path: PathBuf,
+    },
     /// The host has no usable name.
     #[error("host name {name:?} is not a node name; set `node` in {}", path.display())]
     NoNodeName {
@@ -200,6 +211,9 @@ pub fn load(path: &Path, overrides: Overrides, host_name: &str) -> Result<Config
     }
     if let Some(listed) = config.own_node().filter(|node| node.role != config.role) {
         return Err(ConfigError::TwoRoles { node: listed.name.clone(), path: path.to_owned() });
+    }
+    if !config.nodes.is_empty() && config.own_node().is_none() {
+        return Err(ConfigError::NotListed { node: config.node, path: path.to_owned() });
     }
     config.token_file = overrides.token_file.or(config.token_file);
     if let Some(socket) = overrides.socket {

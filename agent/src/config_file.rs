@@ -9,6 +9,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::config::{Config, Networks, Node, Paths, Role, Supervision, Tunnel};
+use crate::config_nodes;
 use crate::config_value::{FileProblem, Place, line_of};
 
 #[derive(Deserialize)]
@@ -44,13 +45,13 @@ struct FileNetworks {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct FileNode {
-    name: Spanned<String>,
-    addresses: Spanned<Vec<Spanned<String>>>,
+pub(crate) struct FileNode {
+    pub(crate) name: Spanned<String>,
+    pub(crate) addresses: Spanned<Vec<Spanned<String>>>,
     #[serde(default)]
-    pods: Vec<Spanned<String>>,
+    pub(crate) pods: Vec<Spanned<String>>,
     #[serde(default)]
-    gateway: bool,
+    pub(crate) gateway: bool,
 }
 
 #[derive(Deserialize)]
@@ -121,13 +122,13 @@ pub fn parse(text: &str, supervision: Supervision) -> Result<Config, FileProblem
     let node = file.node.map(|name| at.node_name("node", &name)).transpose()?.unwrap_or_default();
     let runtime = file.paths.runtime;
     let nodes = file.nodes.iter().map(|node| node.checked(&at)).collect::<Result<Vec<_>, _>>()?;
-    distinct(&at, &file.nodes)?;
-    one_gateway(&at, &file.nodes)?;
+    let networks = file.networks.checked(&at)?;
+    config_nodes::check(&at, &file.nodes, &networks.pods)?;
     Ok(Config {
         node,
         role: role(file.gateway),
         token_file: file.token_file,
-        networks: file.networks.checked(&at)?,
+        networks,
         nodes,
         tunnel: file.tunnel.checked(&at, supervision)?,
         metrics: at.metrics(&file.metrics.listen)?,
@@ -224,29 +225,6 @@ fn probe(
     Ok(address)
 }
 
-fn distinct(at: &Place<'_>, nodes: &[FileNode]) -> Result<(), FileProblem> {
-    for (position, node) in nodes.iter().enumerate() {
-        let name = node.name.get_ref();
-        if nodes[..position].iter().any(|earlier| earlier.name.get_ref() == name) {
-            let cause = format!("{name:?} is listed twice");
-            return Err(at.problem("nodes.name", &node.name, cause));
-        }
-    }
-    Ok(())
-}
-
-/// Every gateway of a member needs a certificate by the one identity key of the member, and a host
-/// outside Kubernetes certifies no other.
-fn one_gateway(at: &Place<'_>, nodes: &[FileNode]) -> Result<(), FileProblem> {
-    match nodes.iter().filter(|node| node.gateway).nth(1) {
-        Some(second) => {
-            let cause = "a second gateway; a member whose nodes stand in this file has one";
-            Err(at.problem("nodes.gateway", &second.name, cause.to_owned()))
-        }
-        None => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -329,8 +307,35 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_listed_once() {
-        let node = "[[nodes]]\nname = 'a'\naddresses = ['192.0.2.1']\n";
-        assert!(problem(&format!("{node}{node}")).ends_with("\"a\" is listed twice"));
+    fn nodes_share_no_name_address_or_pods_and_have_pods_of_the_member() {
+        let node = |name: &str, address: &str, pods: &str| {
+            format!("[[nodes]]\nname = '{name}'\naddresses = ['{address}']\npods = ['{pods}']\n")
+        };
+        let file = |second: &str| {
+            let first = node("a", "192.0.2.1", "10.1.1.0/24");
+            format!("[networks]\npods = ['10.1.0.0/16']\n{first}{second}")
+        };
+        let good = parse(&file(&node("b", "192.0.2.2", "10.1.2.0/24")), Supervision::Agent);
+        assert_eq!(good.unwrap().nodes.len(), 2);
+        for (second, told) in [
+            (
+                node("a", "192.0.2.2", "10.1.2.0/24"),
+                "8: nodes.name: \"a\" is that of node \"a\" too",
+            ),
+            (
+                node("b", "192.0.2.1", "10.1.2.0/24"),
+                "9: nodes.addresses: \"192.0.2.1\" is that of node \"a\" too",
+            ),
+            (
+                node("b", "192.0.2.2", "10.1.1.0/24"),
+                "10: nodes.pods: \"10.1.1.0/24\" is that of node \"a\" too",
+            ),
+            (
+                node("b", "192.0.2.2", "10.2.0.0/24"),
+                "10: nodes.pods: 10.2.0.0/24 lies in none of the member's networks.pods",
+            ),
+        ] {
+            assert_eq!(problem(&file(&second)), told);
+        }
     }
 }

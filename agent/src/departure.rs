@@ -110,6 +110,8 @@ impl Agent {
                     session.line.speak_on();
                 }
                 let next = "try again when the broker answers, or use --without-broker";
+                // The withdrawal is signed and may have got somewhere: a newer word outranks it.
+                self.speak();
                 return refuse(departure.reply, Fault::Outside, &error.to_string(), next);
             }
         }

@@ -1,7 +1,8 @@
-//! Owns joining: a token becomes keys, an enrolment and a membership on disk. Talks to nobody; the
-//! session that follows does.
+//! Owns joining: a token becomes keys, an enrolment and a membership on disk; and what a later token of the
+//! same member changes of it. Talks to nobody; the session that follows does.
 
 use sealane_api::sign;
+use sealane_api::time::UnixTime;
 use sealane_api::token::{Token, TokenDamaged};
 use sealane_broker::store::{Store, StoreError};
 use sealane_view::membership::JoinDocument;
@@ -18,15 +19,27 @@ pub enum JoinError {
     /// The text is not a token.
     #[error(transparent)]
     Token(#[from] TokenDamaged),
-    /// This host is a member already.
+    /// This host is a member already, and the token is not that member's.
     #[error(
-        "this host is {member} of clusterset {clusterset} already; `sealane leave` comes first"
+        "this host is {member} of clusterset {clusterset} already, and the token is for {other}; \
+         `sealane leave` comes first"
     )]
     Joined {
         /// Its member.
         member: String,
         /// Its clusterset.
         clusterset: String,
+        /// Whose the token is, where it differs.
+        other: String,
+    },
+    /// The credential in the token is of no use any more.
+    #[error(
+        "the broker credential in the token has expired; have a new one made with \
+         `sealane token renew --cluster {member}`"
+    )]
+    Expired {
+        /// The member.
+        member: String,
     },
     /// Nobody could be asked.
     #[error("the token names no broker; have it made again with `clusterset init --broker URL`")]
@@ -50,8 +63,7 @@ pub enum JoinError {
 pub fn join(store: &Store, config: &Config, text: &str) -> Result<JoinDocument, JoinError> {
     let token = Token::decode(text)?;
     if let Some(held) = Membership::load(store)? {
-        let clusterset = held.clusterset().to_string();
-        return Err(JoinError::Joined { member: held.member.to_string(), clusterset });
+        return Err(joined(&held, &token));
     }
     if token.brokers.is_empty() {
         return Err(JoinError::NoBroker);
@@ -81,6 +93,52 @@ pub fn join(store: &Store, config: &Config, text: &str) -> Result<JoinDocument, 
         member: token.member.to_string(),
         node: config.node.clone(),
         fingerprint,
+        renewed: false,
         next,
     })
+}
+
+/// Takes the access to the brokers out of a later token of the member that this host is: addresses,
+/// pins, credential and, if it has a join key, the enrolment. Identity, gateway and tunnel keys stay.
+/// Returns what is on disk after that.
+///
+/// # Errors
+/// [`JoinError`] when the token is of another member or clusterset, or holds nothing that could serve;
+/// the membership is what it was then.
+pub fn renew(
+    store: &Store,
+    held: &Membership,
+    text: &str,
+    now: UnixTime,
+) -> Result<Membership, JoinError> {
+    let token = Token::decode(text)?;
+    if token.clusterset() != held.clusterset() || token.member != held.member {
+        return Err(joined(held, &token));
+    }
+    if token.brokers.is_empty() {
+        return Err(JoinError::NoBroker);
+    }
+    if token.credential_expires.is_some_and(|expires| expires <= now) {
+        return Err(JoinError::Expired { member: token.member.to_string() });
+    }
+    let keys = Keys::load(store)?;
+    let enrol = |join| {
+        let identity = keys.as_ref()?.identity.public();
+        Some(sign::enrolment(join, &token.clusterset(), &token.member, &identity))
+    };
+    let renewed = held.renewed(&token, token.join.as_ref().and_then(enrol));
+    renewed.save(store)?;
+    tracing::info!(member = %token.member, brokers = token.brokers.len(), "broker access renewed");
+    Ok(renewed)
+}
+
+fn joined(held: &Membership, token: &Token) -> JoinError {
+    let (clusterset, theirs) = (held.clusterset(), token.clusterset());
+    let other = if theirs == clusterset {
+        token.member.to_string()
+    } else {
+        format!("{} of clusterset {theirs}", token.member)
+    };
+    let member = held.member.to_string();
+    JoinError::Joined { member, clusterset: clusterset.to_string(), other }
 }

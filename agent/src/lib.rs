@@ -3,6 +3,7 @@
 
 pub mod config;
 pub mod config_file;
+mod config_nodes;
 pub mod config_value;
 pub mod event;
 pub mod clock;
@@ -26,7 +27,9 @@ pub mod word;
 pub mod advertise;
 pub mod retirement;
 pub mod rotation;
+pub mod rival;
 pub mod hand;
+pub mod endpoints;
 pub mod paths;
 pub mod probe_io;
 pub mod pings;
@@ -37,6 +40,7 @@ pub mod traces;
 pub mod answers;
 pub mod report;
 pub mod upkeep;
+pub mod disk;
 pub mod admin;
 pub mod metrics;
 pub mod log;

@@ -1,5 +1,5 @@
-//! Owns the line to the broker: the standing watch, what its state is, and the one object that this
-//! gateway keeps there. Judges nothing that comes over it.
+//! Owns the line to the broker: the standing watch, what its state is, the one object that this gateway
+//! keeps there, and the list that is put back there. Judges nothing that comes over it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -7,9 +7,10 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 
 use sealane_api::clusterset::BrokerAddress;
+use sealane_api::kinds::ClusterSetSpec;
 use sealane_api::names::GatewayId;
 use sealane_broker::access::{AccessError, Broker};
-use sealane_broker::board::{BoardEvent, Kind};
+use sealane_broker::board::{BoardEvent, CLUSTER_SET_NAME, Kind};
 use sealane_broker::mirror;
 use sealane_broker::publish::{self, PublishError, Retry};
 use serde_json::Value;
@@ -29,6 +30,31 @@ const LOOK_UP: Duration = Duration::from_secs(60);
 
 /// Between two writes of our word: somebody else who writes it again and again gains nothing.
 const PACE: Duration = Duration::from_millis(250);
+
+/// How what is kept on the broker is written.
+#[derive(Clone, Copy)]
+struct Manner {
+    /// Longest wait before the first write; drawn, so that many who write the same do not do so at once.
+    apart: Duration,
+    /// Wait after a refusal that only a person can end.
+    refused: Duration,
+    /// How the outcome is told.
+    told: fn(String, Result<(), PublishError>) -> Event,
+}
+
+const OUR_WORDS: Manner = Manner {
+    apart: Duration::ZERO,
+    refused: LONGEST_WAIT,
+    told: |name, result| Event::Published { name, result },
+};
+
+/// Every member may have the list that the broker lost; a broker that takes it from none is not asked
+/// again and again to read it.
+const THE_LIST: Manner = Manner {
+    apart: Duration::from_secs(2),
+    refused: Duration::from_secs(600),
+    told: |_, result| Event::Mended(result),
+};
 
 /// The state of the line, for people.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -57,6 +83,7 @@ type Words = BTreeMap<String, Word>;
 /// An object that this gateway keeps there.
 #[derive(Debug, Clone, PartialEq)]
 struct Word {
+    kind: Kind,
     spec: Value,
     /// Grows when the broker may have lost the word.
     turn: u64,
@@ -71,6 +98,7 @@ pub struct BrokerLine {
     unusable: Vec<String>,
     addresses: Addresses,
     words: watch::Sender<Words>,
+    list: watch::Sender<Words>,
     hushed: Words,
     pen: Pen,
     tasks: Vec<JoinHandle<()>>,
@@ -95,6 +123,7 @@ impl BrokerLine {
         let unusable: Vec<String> = errors.iter().map(AccessError::to_string).collect();
         let (board, mut seen) = mpsc::channel(256);
         let (words, kept) = watch::channel(Words::new());
+        let (list, lists) = watch::channel(Words::new());
         let told = events.clone();
         let addresses = Addresses::default();
         let hosts: Vec<String> = followed.iter().filter_map(|it| host_of(&it.url)).collect();
@@ -110,7 +139,8 @@ impl BrokerLine {
                     }
                 }
             }),
-            tokio::spawn(keep_words(brokers.clone(), kept, events, pen.clone())),
+            tokio::spawn(keep(brokers.clone(), kept, events.clone(), pen.clone(), OUR_WORDS)),
+            tokio::spawn(keep(brokers.clone(), lists, events, Pen::default(), THE_LIST)),
         ];
         let url = brokers.first().map(|broker| broker.url.clone()).unwrap_or_default();
         Self {
@@ -121,6 +151,7 @@ impl BrokerLine {
             pen,
             unusable,
             words,
+            list,
             hushed: Words::new(),
             tasks,
         }
@@ -135,9 +166,9 @@ impl BrokerLine {
     ) {
         let words = self.words.borrow().clone();
         let hushed = std::mem::take(&mut self.hushed);
-        let taken = self.state.taken;
+        let LineState { taken, since, .. } = self.state;
         *self = Self::open(membership, listed, events);
-        self.state.taken = taken;
+        (self.state.taken, self.state.since) = (taken, since);
         self.words.send_replace(words);
         self.hushed = hushed;
     }
@@ -174,7 +205,7 @@ impl BrokerLine {
             if words.get(&name).is_some_and(|held| held.spec == spec) {
                 return false;
             }
-            words.insert(name, Word { spec, turn: 0 });
+            words.insert(name, Word { kind: Kind::Advertisement, spec, turn: 0 });
             true
         });
     }
@@ -185,6 +216,22 @@ impl BrokerLine {
             words.values_mut().for_each(|held| held.turn += 1);
             !words.is_empty()
         });
+    }
+
+    /// Has the broker brought up to this list, or left alone with the one that it has.
+    pub fn mend(&self, list: Option<&ClusterSetSpec>) {
+        let is_kept = |word: &Word| {
+            list.is_some_and(|list| word.spec["signed"]["signature"] == list.signed.signature)
+        };
+        if self.list.borrow().values().next().map_or(list.is_none(), is_kept) {
+            return;
+        }
+        // Views are unsigned: the broker's own is as good.
+        let bare = list.map(|list| ClusterSetSpec { view: None, ..list.clone() });
+        let spec = bare.and_then(|spec| serde_json::to_value(spec).ok());
+        let word = |spec| Word { kind: Kind::ClusterSet, spec, turn: 0 };
+        let kept = spec.map(|spec| (CLUSTER_SET_NAME.to_owned(), word(spec)));
+        self.list.send_replace(kept.into_iter().collect());
     }
 
     /// Says whether an object is one that this gateway keeps on the broker.
@@ -228,11 +275,12 @@ pub async fn say_last(
     spec: &Value,
 ) -> Result<(), PublishError> {
     let _writing = pen.lock().await;
-    write(brokers, &own.to_string(), spec).await
+    let word = Word { kind: Kind::Advertisement, spec: spec.clone(), turn: 0 };
+    write(brokers, &own.to_string(), &word).await
 }
 
 /// Writes a word on the first broker that takes it; the error is that of the last one tried.
-async fn write(brokers: &[Broker], name: &str, spec: &Value) -> Result<(), PublishError> {
+async fn write(brokers: &[Broker], name: &str, word: &Word) -> Result<(), PublishError> {
     let mut last = Err(PublishError {
         name: name.to_owned(),
         url: "none".to_owned(),
@@ -240,7 +288,7 @@ async fn write(brokers: &[Broker], name: &str, spec: &Value) -> Result<(), Publi
         retry: Retry::OnChange,
     });
     for broker in brokers {
-        last = publish::publish(broker, Kind::Advertisement, name, spec).await.map(drop);
+        last = publish::publish(broker, word.kind, name, &word.spec).await.map(drop);
         if last.is_ok() {
             break;
         }
@@ -258,16 +306,20 @@ pub fn too_late(own: &GatewayId) -> PublishError {
     }
 }
 
-async fn keep_words(
+async fn keep(
     brokers: Vec<Broker>,
     mut words: watch::Receiver<Words>,
     events: mpsc::Sender<Event>,
     pen: Pen,
+    manner: Manner,
 ) {
     let mut wait = SHORTEST_WAIT;
     let mut taken = Words::new();
     let mut last = String::new();
     loop {
+        if !manner.apart.is_zero() {
+            tokio::time::sleep(manner.apart.mul_f64(rand::random_range(0.0..=1.0))).await;
+        }
         let writing = pen.lock().await;
         let wanted = words.borrow_and_update().clone();
         taken.retain(|name, _| wanted.contains_key(name));
@@ -278,20 +330,26 @@ async fn keep_words(
             }
             continue;
         };
-        let result = write(&brokers, &name, &word.spec).await;
+        let result = write(&brokers, &name, &word).await;
         drop(writing);
-        let failed = result.is_err();
-        if !failed {
+        let failed = result.as_ref().err().map(|error| error.retry);
+        if failed.is_none() {
             taken.insert(name.clone(), word);
         }
         last.clone_from(&name);
-        if events.send(Event::Published { name, result }).await.is_err() {
+        if events.send((manner.told)(name, result)).await.is_err() {
             return;
         }
-        let next = wait.mul_f64(rand::random_range(0.5..=1.0));
-        wait = if failed { (wait * 2).min(LONGEST_WAIT) } else { SHORTEST_WAIT };
+        let next = match failed {
+            None => Duration::ZERO,
+            Some(Retry::Soon) => wait.mul_f64(rand::random_range(0.5..=1.0)),
+            Some(Retry::OnChange) => manner.refused.mul_f64(rand::random_range(0.5..=1.0)),
+        };
+        wait = if failed.is_some() { (wait * 2).min(LONGEST_WAIT) } else { SHORTEST_WAIT };
         tokio::time::sleep(PACE).await;
-        if failed && let Ok(Err(_)) = tokio::time::timeout(next, words.changed()).await {
+        if failed.is_some()
+            && let Ok(Err(_)) = tokio::time::timeout(next, words.changed()).await
+        {
             return;
         }
     }

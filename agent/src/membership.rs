@@ -77,6 +77,25 @@ impl Membership {
         }
     }
 
+    /// Returns the same membership with the access to the brokers that a later token of it gives. A
+    /// token without a credential, or without a join key, leaves the one that was there.
+    pub fn renewed(&self, token: &Token, enrolment: Option<Signed>) -> Self {
+        let (credential, credential_expires) = match token.credential.as_str() {
+            "" => (self.credential.clone(), self.credential_expires),
+            credential => (credential.to_owned(), token.credential_expires),
+        };
+        Self {
+            root: self.root,
+            recovery: self.recovery,
+            minimum: self.minimum.max(token.minimum),
+            member: self.member.clone(),
+            brokers: token.brokers.clone(),
+            credential,
+            credential_expires,
+            enrolment: enrolment.or_else(|| self.enrolment.clone()),
+        }
+    }
+
     /// Reads what an earlier run left; `None` before joining and after leaving.
     ///
     /// # Errors

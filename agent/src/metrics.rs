@@ -59,6 +59,7 @@ pub struct Metrics {
     members: Family<InState, Gauge>,
     rejected: Family<Refused, Counter>,
     broker_connected: Gauge,
+    broker_behind: Gauge,
     credential_expires: Real,
     clusterset_version: Gauge,
     clusterset_expires: Gauge,
@@ -86,6 +87,7 @@ impl Metrics {
             members: Family::default(),
             rejected: Family::default(),
             broker_connected: Gauge::default(),
+            broker_behind: Gauge::default(),
             credential_expires: Real::default(),
             clusterset_version: Gauge::default(),
             clusterset_expires: Gauge::default(),
@@ -125,6 +127,8 @@ impl Metrics {
         all.register("rejected", "Objects refused, each once per reason", self.rejected.clone());
         let help = "1 while the watch of the broker runs";
         all.register("broker_connected", help, self.broker_connected.clone());
+        let help = "1 while the broker holds no list, or an older one than is in force here";
+        all.register("broker_behind", help, self.broker_behind.clone());
         let help = "Version of the ClusterSet in force";
         all.register("clusterset_version", help, self.clusterset_version.clone());
         let help = "Unix time at which the ClusterSet expires";
@@ -221,6 +225,8 @@ impl Metrics {
         self.tunnel_key_moving.set(i64::from(is_moving));
         let connected = status.broker.as_ref().is_some_and(|broker| broker.connected);
         self.broker_connected.set(i64::from(connected));
+        let behind = status.problems.iter().any(|problem| problem.reason == "BrokerBehind");
+        self.broker_behind.set(i64::from(behind));
         self.problems.set(status.problems.len() as i64);
         let set = status.clusterset.as_ref();
         self.clusterset_version.set(set.map_or(0, |set| set.version as i64));

@@ -1,7 +1,7 @@
 //! Owns what stands on the broker, parsed: the newest of each object, for as long as it stands there.
 //! Believes nothing; how much there can be of it is the mirror's to bound.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sealane_api::kinds::{self, AdvertisementSpec, ClusterSetSpec};
 use sealane_api::reason::{Reason, Rejected};
@@ -14,6 +14,8 @@ const MEMBER_CHARACTERS: usize = 63;
 /// All objects that can be judged.
 #[derive(Debug, Default)]
 pub struct Offers {
+    /// Kinds of which a whole list was seen since the broker was last out of sight.
+    listed: BTreeSet<Kind>,
     clusterset: Option<ClusterSetSpec>,
     advertisements: BTreeMap<String, AdvertisementSpec>,
 }
@@ -30,6 +32,7 @@ pub struct Unreadable {
 impl Offers {
     /// Forgets all objects of a kind: a new list of them follows.
     pub fn clear(&mut self, kind: Kind) {
+        self.listed.insert(kind);
         match kind {
             Kind::ClusterSet => self.clusterset = None,
             Kind::Advertisement => self.advertisements.clear(),
@@ -69,6 +72,16 @@ impl Offers {
             Kind::ClusterSet => {}
             Kind::Advertisement => drop(self.advertisements.remove(name)),
         }
+    }
+
+    /// Notes that the broker is out of sight: what stands there may be something else by now.
+    pub fn lose_sight(&mut self) {
+        self.listed.clear();
+    }
+
+    /// Says whether what is missing here of a kind is missing on the broker.
+    pub fn is_listed(&self, kind: Kind) -> bool {
+        self.listed.contains(&kind)
     }
 
     /// Returns the list, if one stands there.

@@ -9,6 +9,7 @@ use sealane_api::names::GatewayId;
 use sealane_api::reason::Reason;
 use sealane_api::time::UnixTime;
 use sealane_broker::board::Kind;
+use sealane_broker::publish::{PublishError, Retry};
 use sealane_plan::documents;
 use sealane_plan::world::World;
 use sealane_state::link::{Backend, LinkKind};
@@ -19,11 +20,13 @@ use sealane_view::status::{
 };
 
 use crate::config;
+use crate::disk;
 use crate::left;
 use crate::rotation::Step;
 use crate::run::Agent;
 use crate::run::gateways;
 use crate::session::Session;
+use crate::trust::board::Behind;
 use crate::upkeep;
 
 /// Returns the name of a kind as Kubernetes writes it.
@@ -50,11 +53,14 @@ impl Agent {
 
     /// Returns the answer to "is it working".
     pub fn status(&self) -> StatusDocument {
-        let world = self.fresh_world();
+        self.status_of(&self.fresh_world())
+    }
+
+    fn status_of(&self, world: &World) -> StatusDocument {
         let mut status = StatusDocument {
             node: self.config.node.clone(),
             roles: self.roles(),
-            members: documents::members::of(&world, &self.plan),
+            members: documents::members::of(world, &self.plan),
             problems: self.problems(),
             backend: self.backend(),
             versions: self.versions(),
@@ -81,7 +87,7 @@ impl Agent {
     /// Sets the metrics to what the documents say.
     pub fn show_metrics(&self) {
         let world = self.fresh_world();
-        self.metrics.show(&self.status(), &documents::peers::of(&world, &self.plan));
+        self.metrics.show(&self.status_of(&world), &documents::peers::of(&world, &self.plan));
     }
 
     /// Returns the one line that systemd shows.
@@ -130,18 +136,31 @@ impl Agent {
         problems.extend(self.unseen.iter().map(|cause| {
             problem(Severity::Host, "HostUnseen", "this host", cause, "see the agent's log")
         }));
+        problems.extend(self.unmonitored.iter().map(|cause| {
+            let next =
+                "it is tried again; until then a change by another hand stands for up to 10 s";
+            problem(Severity::Part, "NoMonitor", "this host", cause, next)
+        }));
         problems.extend(self.failures.iter().map(|cause| {
             let next = "it is tried again; see the agent's log";
             problem(Severity::Part, "ChangeRefused", "a change of this host", cause, next)
         }));
         let is_retired = self.session.as_ref().is_some_and(|session| session.retirement.is_some());
-        problems.extend(self.unsaid.iter().filter(|_| !is_retired).map(|cause| {
-            let next = "it is tried again; others go by what they heard last";
-            problem(Severity::Part, "NotPublished", "our advertisement", cause, next)
+        problems.extend(self.unsaid.iter().filter(|_| !is_retired).map(|error| {
+            let (thing, cause) = ("our advertisement", error.to_string());
+            problem(Severity::Part, "NotPublished", thing, &cause, &self.after_refusal(error))
         }));
         problems.extend(self.unsigned.iter().map(|cause| {
-            let next = "do what it says, or free the disk; others go by what they heard last";
+            let next = "free the disk, or make it writable; others go by what they heard last";
             problem(Severity::Part, "NotSigned", "our advertisement", cause, next)
+        }));
+        let unsaved = self.session.as_ref().and_then(|session| session.trust.unsaved());
+        problems.extend(disk::problem(unsaved, &self.config.paths.state));
+        problems.extend(self.contested.iter().map(|(change, times)| {
+            let cause = format!("something else on this host has undone it {times} times");
+            let next = "find and stop what does, such as another network program or a script; \
+                        until then it is made again ever more seldom";
+            problem(Severity::Part, "Undone", change, &cause, next)
         }));
         if let Some(seen) = &self.seen {
             problems.extend(upkeep::tunnel_problems(&seen.facts.tunnels));
@@ -152,6 +171,18 @@ impl Agent {
         }
         problems.sort();
         problems
+    }
+
+    /// What helps when the broker does not take our word.
+    fn after_refusal(&self, error: &PublishError) -> String {
+        match (error.retry, &self.session) {
+            (Retry::OnChange, Some(session)) => format!(
+                "others go by what they heard last; if the credential is at fault: sealane token renew \
+                 --cluster {}, then sealane join with that token here",
+                session.own.member
+            ),
+            _ => "it is tried again; others go by what they heard last".to_owned(),
+        }
     }
 
     /// Somebody had this host leave, and the configuration would have it join.
@@ -185,16 +216,37 @@ impl Agent {
             let next = "have the administrator apply clusterset.yaml to the broker";
             problems.push(problem(Severity::Host, "NoClusterSet", "this member", &cause, next));
         }
-        problems.extend(farewell_problems(session, self.unsaid.as_deref()));
+        problems.extend(farewell_problems(session, self.unsaid.as_ref()));
         problems.extend(identity_problem(session));
         problems.extend(name_problem(session));
         let (member, expires) = (&session.own.member, session.membership.credential_expires);
         problems.extend(upkeep::credential_problem(member, expires, self.now()));
+        problems.extend(self.board_problem(session));
         for cause in session.line.unusable() {
             let next = "have the ClusterSet name usable brokers";
             problems.push(problem(Severity::Notice, "BrokerUnusable", "a broker", cause, next));
         }
         problems
+    }
+}
+
+impl Agent {
+    /// The broker lost the list in force, or was set back; nothing here follows from that but this notice.
+    fn board_problem(&self, session: &Session) -> Option<ProblemView> {
+        let behind = self.healing.behind?;
+        let version = session.trust.receiver().clusterset()?.position.version;
+        let holds = match behind {
+            Behind::Nothing => "it holds no list of members",
+            Behind::Older => "its list of members is older than ours",
+        };
+        let ours = match &self.healing.refused {
+            Some(error) => format!("; it does not take ours: {}", error.cause),
+            None => "; ours is on its way there".to_owned(),
+        };
+        let cause = format!("{holds}, version {version}, which goes on to count{ours}");
+        let next = "have the administrator put it back: sealane clusterset apply --kubeconfig FILE";
+        let thing = &session.line.state.url;
+        Some(problem(Severity::Notice, "BrokerBehind", thing, &cause, next))
     }
 }
 
@@ -215,7 +267,7 @@ fn identity_problem(session: &Session) -> Option<ProblemView> {
 }
 
 /// Others may still have lanes with gateways that are none any more.
-fn farewell_problems(session: &Session, unsaid: Option<&str>) -> Vec<ProblemView> {
+fn farewell_problems(session: &Session, unsaid: Option<&PublishError>) -> Vec<ProblemView> {
     let why = unsaid.map(|cause| format!(": {cause}")).unwrap_or_default();
     let Some(writer) = session.writer() else { return Vec::new() };
     let one = |gateway: GatewayId| {

@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 
 use crate::advertise::{self, Author, AuthorError};
 use crate::config::{Config, Role};
+use crate::endpoints::Endpoints;
 use crate::event::Event;
 use crate::facts;
 use crate::held_file::TrustError;
@@ -167,6 +168,7 @@ impl Session {
             Trust::remove(store),
             Author::remove(store),
             Rotation::remove(store),
+            Endpoints::remove(store),
         ];
         results.into_iter().collect()
     }
@@ -200,6 +202,18 @@ impl Session {
             tracing::info!(brokers = listed.len(), "the ClusterSet names other brokers");
             self.line.reopen(&self.membership, &listed, self.events.clone());
         }
+    }
+
+    /// Opens the line to the brokers anew, as its connections may be dead.
+    pub fn redial(&mut self) {
+        let listed = self.trust.receiver().clusterset().map(|set| set.brokers.clone());
+        self.line.reopen(&self.membership, &listed.unwrap_or_default(), self.events.clone());
+    }
+
+    /// Takes another access to the brokers, and opens the line with it; nothing else is touched.
+    pub fn reach_brokers_by(&mut self, membership: Membership) {
+        self.membership = membership;
+        self.redial();
     }
 
     /// Derives the pre-shared key of every lane, lends it, and returns the fingerprints.
@@ -241,7 +255,8 @@ impl Session {
 /// A node works without its last word of a former life; what stands under that name expires.
 fn retirement(store: &Store, id: &ClusterSetId) -> Option<Retirement> {
     Retirement::of(store, id).unwrap_or_else(|error| {
-        tracing::warn!(%error, "what this host said as a gateway is not withdrawn; it expires");
+        tracing::warn!(%error, "what this host said as a gateway is not withdrawn: restart the agent once \
+            that is mended; else it expires by itself");
         None
     })
 }

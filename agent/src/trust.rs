@@ -2,6 +2,7 @@
 //! disk before anybody acts on it, what is refused is remembered with its reason. Judges nothing
 //! itself; `sealane-api` does.
 
+pub mod board;
 pub mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +22,7 @@ use crate::membership::Membership;
 use crate::offers::Offers;
 use crate::refusals::{Key, Refusal, Refusals};
 use crate::remarks::Remarks;
+use crate::trust::board::Comparison;
 
 /// Objects that only the moment refused, offered again in one second at most.
 const MOST_AGAIN: usize = 512;
@@ -73,6 +75,7 @@ pub struct Trust {
     again_from: Option<Key>,
     /// Objects of which something that peers told is refused, by the peers' member.
     told_by: BTreeMap<ClusterId, BTreeSet<Key>>,
+    comparison: Comparison,
 }
 
 impl Trust {
@@ -100,6 +103,7 @@ impl Trust {
             remarks: Remarks::default(),
             again_from: None,
             told_by: BTreeMap::new(),
+            comparison: Comparison::default(),
         };
         trust.note_sweep(sweep, now);
         trust.look_at_gateways(now, facts);
@@ -224,11 +228,13 @@ impl Trust {
     /// Returns what deserves attention, in plain sentences, sorted.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings: Vec<String> = self.remarks.sentences().collect();
-        if let Some(cause) = self.file.trouble() {
-            warnings.push(format!("StateNotSaved: {cause}; lanes go on, nothing new is signed"));
-        }
         warnings.sort();
         warnings
+    }
+
+    /// Returns why what is believed is not on disk, if the disk refused it.
+    pub fn unsaved(&self) -> Option<&str> {
+        self.file.trouble()
     }
 
     /// Says whether what is believed is on disk.

@@ -48,7 +48,8 @@ pub fn credential_problem(
 ) -> Option<ProblemView> {
     let expires = expires?;
     let next = format!(
-        "have a new token made with sealane token create --cluster {member} --rekey, then leave and join with it"
+        "have a token made with sealane token renew --cluster {member}, and give it to \
+         sealane join --token-file FILE here: identity and lanes stay"
     );
     let (severity, cause) = match expires.0.checked_sub(now.0) {
         None | Some(0) => (Severity::Part, "it has expired; lanes go on".to_owned()),

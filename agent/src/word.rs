@@ -125,6 +125,13 @@ fn own_addresses(config: &Config, seen: &Observation) -> Vec<IpAddr> {
     addresses
 }
 
+/// Says whether this host has lost an address that others reached it by: its connections are dead then,
+/// and take seconds to say so.
+pub fn has_lost_address(config: &Config, before: &Observation, now: &Observation) -> bool {
+    let now = own_addresses(config, now);
+    own_addresses(config, before).iter().any(|address| !now.contains(address))
+}
+
 /// Tells addresses of private use (RFC 1918, RFC 6598, RFC 4193) from all others.
 fn kind_of(address: IpAddr) -> CandidateKind {
     let is_private = match address {

@@ -23,6 +23,10 @@ use crate::wire::{self, Line, Page, Posted};
 const PAGE: u32 = 100;
 /// Asked for at once where objects are larger than any advertisement.
 const SMALL_PAGE: u32 = 8;
+/// The code of what a broker no longer knows.
+const GONE: u16 = 410;
+/// Lists that a broker may forget between two pages before it counts as away.
+const LISTS: u32 = 3;
 /// How long a whole list may take.
 const LIST: Duration = Duration::from_secs(300);
 /// How long a broker that is busy is given for one request before it counts as away.
@@ -74,15 +78,26 @@ impl<'a> Feed<'a> {
         Self { broker, kind, names: BTreeSet::new(), place: String::new(), has_left_out: false }
     }
 
-    /// Lists all objects and notes where a watch goes on.
+    /// Lists all objects and notes where a watch goes on. A list that the broker forgot between two
+    /// pages is begun anew.
     pub(crate) async fn list(&mut self) -> Result<BoardEvent, Stop> {
-        match timeout(LIST, self.pages()).await {
+        let whole = async {
+            for _ in 1..LISTS {
+                if let Some(objects) = self.pages().await? {
+                    return Ok(objects);
+                }
+            }
+            let forgets = || Stop::Away(format!("it forgot {LISTS} lists between two pages"));
+            self.pages().await?.ok_or_else(forgets)
+        };
+        match timeout(LIST, whole).await {
             Ok(objects) => Ok(BoardEvent::Listed(self.kind, objects?)),
             Err(_) => Err(Stop::Away(format!("the list did not end in {} s", LIST.as_secs()))),
         }
     }
 
-    async fn pages(&mut self) -> Result<Vec<Sighting>, Stop> {
+    /// Returns the objects of all pages; `None` when the broker forgot the list meanwhile.
+    async fn pages(&mut self) -> Result<Option<Vec<Sighting>>, Stop> {
         self.names.clear();
         self.has_left_out = false;
         let (mut objects, mut weight) = (Vec::new(), 0);
@@ -92,6 +107,9 @@ impl<'a> Feed<'a> {
                 Err(error) if is_too_long(&error) && size > SMALL_PAGE => {
                     size = SMALL_PAGE;
                     continue;
+                }
+                Err(kube::Error::Api(status)) if status.code == GONE && next.is_some() => {
+                    return Ok(None);
                 }
                 text => text.map_err(|error| Stop::Away(root_cause(&error)))?,
             };
@@ -116,7 +134,7 @@ impl<'a> Feed<'a> {
                 self.leave_out("more pages than a clusterset has");
             }
             if next.is_none() || is_full {
-                return Ok(objects);
+                return Ok(Some(objects));
             }
         }
     }
@@ -147,7 +165,7 @@ impl<'a> Feed<'a> {
         events: &tokio::sync::mpsc::Sender<BoardEvent>,
     ) -> Result<End, Stop> {
         let begun = Instant::now();
-        let lines = self.open().await?;
+        let Some(lines) = self.open().await? else { return Ok(End::Forgotten) };
         let mut lines = std::pin::pin!(lines);
         let mut has_spoken = false;
         let end = loop {
@@ -155,7 +173,7 @@ impl<'a> Feed<'a> {
                 break End::Resumable;
             };
             match wire::line(&line) {
-                Ok(Line::Error(status)) if status.code == 410 => break End::Forgotten,
+                Ok(Line::Error(status)) if status.code == GONE => break End::Forgotten,
                 Ok(Line::Error(status)) => return Err(Stop::Away(status.to_string())),
                 Ok(line) => {
                     has_spoken = true;
@@ -172,10 +190,13 @@ impl<'a> Feed<'a> {
         Ok(end)
     }
 
+    /// Opens the watch; `None` when the broker forgot the place.
     async fn open(
         &self,
-    ) -> Result<impl Stream<Item = Result<String, tokio_util::codec::LinesCodecError>> + use<>, Stop>
-    {
+    ) -> Result<
+        Option<impl Stream<Item = Result<String, tokio_util::codec::LinesCodecError>> + use<>>,
+        Stop,
+    > {
         let away = |error: kube::Error| Stop::Away(root_cause(&error));
         let params = WatchParams {
             field_selector: self.selector(),
@@ -191,6 +212,9 @@ impl<'a> Feed<'a> {
             if code.is_success() {
                 break answer;
             }
+            if code.as_u16() == GONE {
+                return Ok(None);
+            }
             let body = answer.into_body().collect().await.map_err(away)?.to_bytes();
             let told = serde_json::from_slice::<wire::Status>(&body).ok();
             if !is_busy(code.as_u16(), begun) {
@@ -201,7 +225,7 @@ impl<'a> Feed<'a> {
         };
         let body = answer.into_body().into_data_stream().map_err(std::io::Error::other);
         let lines = LinesCodec::new_with_max_length(LINE_BYTES);
-        Ok(FramedRead::new(StreamReader::new(body), lines))
+        Ok(Some(FramedRead::new(StreamReader::new(body), lines)))
     }
 
     fn take(&mut self, line: Line<'_>) -> Option<BoardEvent> {

@@ -4,18 +4,19 @@
 use kube::Api;
 use kube::api::{DynamicObject, GetParams, Patch, PatchParams};
 use kube::core::Request;
+use sealane_api::kinds::{ACCEPT_LINK, ClusterSetSpec};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::access::Broker;
-use crate::board::{GROUP, Kind, VERSION};
+use crate::board::{CLUSTER_SET_NAME, GROUP, Kind, VERSION};
 use crate::mirror::root_cause;
 
 /// The field manager under which we write.
 const FIELD_MANAGER: &str = "sealane";
 
 /// Why a write was not taken.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("write {name} to broker {url}: {cause}")]
 pub struct PublishError {
     /// Object name.
@@ -59,16 +60,39 @@ pub async fn publish(
     if read(broker, kind, name).await?.as_ref() == Some(spec) {
         return Ok(Found::Same);
     }
+    apply(broker, kind, &json!({ "name": name }), spec).await?;
+    Ok(Found::Other)
+}
+
+/// Brings a ClusterSet to the broker in place of one whose root links fork from its own, as an
+/// administrator who made sure which side is right.
+///
+/// # Errors
+/// [`PublishError`] when the broker could not be asked or refused.
+pub async fn replace_fork(broker: &Broker, spec: &ClusterSetSpec) -> Result<(), PublishError> {
+    let links = spec.links.len().to_string();
+    let metadata = json!({ "name": CLUSTER_SET_NAME, "annotations": { ACCEPT_LINK: links } });
+    // Strings and lists always serialise.
+    let spec = serde_json::to_value(spec).unwrap_or_default();
+    apply(broker, Kind::ClusterSet, &metadata, &spec).await
+}
+
+async fn apply(
+    broker: &Broker,
+    kind: Kind,
+    metadata: &Value,
+    spec: &Value,
+) -> Result<(), PublishError> {
+    let name = metadata["name"].as_str().unwrap_or_default();
     let object = json!({
         "apiVersion": format!("{GROUP}/{VERSION}"),
         "kind": kind.resource().kind,
-        "metadata": { "name": name },
+        "metadata": metadata,
         "spec": spec,
     });
     let how = PatchParams::apply(FIELD_MANAGER).force();
     let request = endpoint(broker, kind).patch(name, &how, &Patch::Apply(&object));
-    ask(broker, request).await.map_err(|error| refused(broker, name, &error))?;
-    Ok(Found::Other)
+    ask(broker, request).await.map(drop).map_err(|error| refused(broker, name, &error))
 }
 
 /// Reads one object's `spec`; `None` when the broker has no such object.

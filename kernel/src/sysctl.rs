@@ -95,7 +95,10 @@ pub enum SysctlError {
         present: String,
     },
     /// The ledger is damaged or cannot be written; the setting was not changed.
-    #[error("sysctl ledger {path}: {fault}")]
+    #[error(
+        "sysctl ledger {path}: {fault}; make its folder writable; a damaged file may be removed, and \
+         settings then stay as they are when this host leaves"
+    )]
     Ledger {
         /// The file.
         path: PathBuf,

@@ -100,6 +100,7 @@ fn the_command_line_says_what_is_wrong_with_input_agent_or_broker() {
     let broker = admin::found(&ground).unwrap();
     let networks = ["10.61.0.0/24".parse().unwrap()];
     admin::admit(&ground, "edge", &networks, &[&edge]).unwrap();
+    ground.admin.run(&command::token("other", &["10.62.0.0/24".parse().unwrap()])).unwrap();
 
     let mut sealane = Program::of(&edge, "sealane");
     sealane.ends(3, "status", &["/run/sealane/agent.sock", "sealane-agent"]);
@@ -123,7 +124,8 @@ fn the_command_line_says_what_is_wrong_with_input_agent_or_broker() {
         if named && told.exit == Some(Exit::Code(1)) { Ok(()) } else { Err(told.stdout) }
     })
     .unwrap();
-    sealane.ends(1, join(), &["edge", "sealane leave"]);
+    admin::carry(&ground, &command::token_file("other"), &[&edge]).unwrap();
+    sealane.ends(1, join(), &["edge", "is for other", "sealane leave"]);
     sealane.ends(4, "leave", &["--without-broker"]);
     sealane.ends(0, "leave --without-broker", &[]);
     assert_eq!(agent::status(&edge).unwrap().member, None);

@@ -139,7 +139,11 @@ impl Reader {
                 self.as_admin(&line.replace("PIN", &self.pin));
             }
             ["sealane", "clusterset", "sign", ..] => self.pin_everybody(line),
-            ["sealane", "token", "create", ..] => self.as_admin(line),
+            ["sealane", "token", "create" | "renew", ..] => self.as_admin(line),
+            ["sealane", "clusterset", "apply"] => {
+                self.as_admin(&format!("{line} --dir clusterset --kubeconfig admin.kubeconfig"));
+            }
+            ["sealane", "join", "--token-file", "edge-1-renewed.token"] => self.renew(line),
             ["sealane", "join", "--token-file", "cluster-a.token"] => self.join(line),
             ["sealane", "identity", "show"] => {
                 let identity = agent::status(&self.edge).unwrap().identity.unwrap();
@@ -250,7 +254,7 @@ impl Reader {
         let broker = broker.spawn().unwrap();
         broker.says("try ", START).unwrap();
         let log = broker.log().unwrap();
-        let pin = log.lines().find_map(|line| line.strip_prefix("spki ")).unwrap();
+        let pin = log.lines().find_map(|line| line.strip_prefix("pin ")).unwrap();
         pin.trim().clone_into(&mut self.pin);
         let kubeconfig = "/var/lib/sealane-broker/admin.kubeconfig";
         let kubeconfig = self.ground.broker.read_file(kubeconfig).unwrap();
@@ -284,6 +288,15 @@ impl Reader {
             let other = if member == "edge-1" { "cluster-a" } else { "edge-1" };
             agent::comes_to_reach(host, &[other]).unwrap();
         }
+    }
+
+    /// The edge, which has joined, with a later token.
+    fn renew(&self, line: &str) {
+        let token = format!("{DESK}/edge-1-renewed.token");
+        let text = self.ground.admin.read_file(token.as_str()).unwrap();
+        self.edge.write_file(token.as_str(), &text).unwrap();
+        let told = at_desk(&self.edge, line);
+        assert!(told.contains("identity, keys and lanes stay"), "`{line}`: {told}");
     }
 
     /// At a terminal, which is where it asks.

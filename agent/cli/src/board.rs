@@ -61,30 +61,33 @@ impl BoardArgs {
     }
 }
 
+fn stale<T>(cause: String, next: &str) -> Result<T, Failure> {
+    Err(Failure::new(Exit::BadInput, "clusterset.yaml", cause).next(next))
+}
+
+/// Returns the number of the first root link that two lists of one clusterset do not share, both having
+/// one with that number.
+fn fork(one: &Manifest, other: &Manifest) -> Option<usize> {
+    let pairs = one.spec.links.iter().zip(&other.spec.links);
+    pairs.into_iter().position(|(one, other)| one.payload != other.payload).map(|at| at + 1)
+}
+
 impl Board {
     /// Returns the broker's address, for people.
     pub fn url(&self) -> &str {
         &self.broker.url
     }
 
-    /// Refuses to go on when the broker holds a newer list, another one of the same version, or
-    /// one of another clusterset.
+    /// Refuses to go on when the broker holds a newer list, another one of the same version, one under
+    /// other root links, or one of another clusterset.
     pub async fn check_held(&self, list: &Manifest) -> Result<(), Failure> {
-        let held = publish::read(&self.broker, Kind::ClusterSet, CLUSTER_SET_NAME)
-            .await
-            .map_err(|error| away(error.to_string()))?;
-        // What does not verify there says nothing and is replaced.
-        let believed = held
-            .and_then(|spec| ClusterSetSpec::deserialize(spec).ok())
-            .and_then(|spec| Manifest::believe(spec).ok());
-        let Some(held) = believed else { return Ok(()) };
-        let stale = |cause: String, next: &str| {
-            Err(Failure::new(Exit::BadInput, "clusterset.yaml", cause).next(next))
-        };
+        let Some(held) = self.held(list).await? else { return Ok(()) };
         let (ours, theirs) = (list.list.position, held.list.position);
-        if held.list.id != list.list.id {
-            let cause = format!("namespace {} holds another clusterset", self.broker.namespace);
-            return stale(cause, "use another namespace or broker for this one");
+        if let Some(index) = fork(list, &held) {
+            let cause = format!("the list on the broker stands under another root link {index}");
+            let next = "find out whose it is: it may be theft. Once this one is sure to be right: sealane \
+                        clusterset apply --replace-fork";
+            return stale(cause, next);
         }
         if theirs > ours {
             let cause =
@@ -96,6 +99,35 @@ impl Board {
             return stale(cause, "compare the two, then sign the next version of the right one");
         }
         Ok(())
+    }
+
+    /// Brings the list to the broker in place of one whose root links fork from its own.
+    pub async fn replace_fork(&self, list: &Manifest) -> Result<(), Failure> {
+        let is_forked = self.held(list).await?.is_some_and(|held| fork(list, &held).is_some());
+        if !is_forked {
+            return self.apply(list).await;
+        }
+        publish::replace_fork(&self.broker, &list.spec)
+            .await
+            .map_err(|error| away(error.to_string()))
+    }
+
+    /// Reads the list of the same clusterset that the broker holds; what does not verify there says
+    /// nothing and is replaced.
+    async fn held(&self, list: &Manifest) -> Result<Option<Manifest>, Failure> {
+        let held = publish::read(&self.broker, Kind::ClusterSet, CLUSTER_SET_NAME)
+            .await
+            .map_err(|error| away(error.to_string()))?;
+        let believed = held
+            .and_then(|spec| ClusterSetSpec::deserialize(spec).ok())
+            .and_then(|spec| Manifest::believe(spec).ok());
+        match believed {
+            Some(held) if held.list.id != list.list.id => {
+                let cause = format!("namespace {} holds another clusterset", self.broker.namespace);
+                stale(cause, "use another namespace or broker for this one")
+            }
+            believed => Ok(believed),
+        }
     }
 
     /// Brings the list to the broker.

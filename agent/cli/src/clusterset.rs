@@ -37,14 +37,27 @@ pub enum ClusterSetCommand {
     AcceptLink(accept_link::AcceptLinkArgs),
 }
 
+const APPLY_EXAMPLE: &str = "\
+Examples:
+  sealane clusterset apply --kubeconfig admin.kubeconfig
+      also puts the list back on a broker that lost it or was set back, which sealane status on a member
+      calls BrokerBehind
+  sealane clusterset apply --kubeconfig admin.kubeconfig --replace-fork
+      after LinkFork: the broker holds a list under a root link that is not the administrator's. Make sure
+      by other means that the list here is; on members that believe the other one, sealane clusterset
+      accept-link follows.";
+
 /// `sealane clusterset apply`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  sealane clusterset apply --kubeconfig admin.kubeconfig")]
+#[command(after_help = APPLY_EXAMPLE)]
 pub struct ApplyArgs {
     #[command(flatten)]
     folder: FolderArgs,
     #[command(flatten)]
     board: BoardArgs,
+    /// Replace a list whose root links fork from those of this one.
+    #[arg(long, requires = "kubeconfig")]
+    replace_fork: bool,
 }
 
 /// Runs one of the commands.
@@ -65,7 +78,10 @@ async fn apply(args: &ApplyArgs) -> Result<Exit, Failure> {
         return Err(Failure::new(Exit::Usage, "no broker was named", "--kubeconfig is missing")
             .next("give --kubeconfig FILE, or use kubectl apply --server-side"));
     };
-    board.apply(&manifest).await?;
+    match args.replace_fork {
+        true => board.replace_fork(&manifest).await?,
+        false => board.apply(&manifest).await?,
+    }
     note(&format!("version {} is on {}", manifest.list.position.version, board.url()));
     Ok(Exit::Fine)
 }

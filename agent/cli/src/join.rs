@@ -37,6 +37,9 @@ Examples:
   sealane join --token-file /run/secrets/sealane.token
   ssh admin.example.net cat edge-1.token | sealane join --token-file -
   sealane join --token-file edge-1.token --timeout 5m
+  sealane join --token-file edge-1-renewed.token
+      on a host that has joined: takes broker addresses, pins and credential from a later token of the
+      same member (sealane token renew); identity, keys and lanes stay
 
 Says on standard error what it waits for: the broker, the list of members, the certificate, the
 lanes to the members that joined before. Ends with 0 when sealane status would; with 1 when it does
@@ -88,8 +91,10 @@ pub async fn run(args: &JoinArgs) -> Result<Exit, Failure> {
         args.form.show(&JoinedDocument { joined, status: None }, table)?;
         return Ok(Exit::Fine);
     }
-    if !joined.fingerprint.is_empty() {
-        progress.tell(&format!("enrolled: identity {}", joined.fingerprint));
+    match (joined.renewed, joined.fingerprint.as_str()) {
+        (true, _) => progress.tell("renewed: the access to the broker is that of the token"),
+        (false, "") => {}
+        (false, fingerprint) => progress.tell(&format!("enrolled: identity {fingerprint}")),
     }
     let mut last = None;
     let waiting = settle(&args.agent, &mut progress, &mut last);
@@ -160,6 +165,10 @@ fn table(document: &JoinedDocument, palette: Palette) -> String {
     table.row(["node".to_owned(), joined.node.clone()]);
     if !joined.fingerprint.is_empty() {
         table.row(["fingerprint".to_owned(), joined.fingerprint.clone()]);
+    }
+    if joined.renewed {
+        table
+            .row(["renewed".to_owned(), "broker access; identity, keys and lanes stay".to_owned()]);
     }
     let mut text = table.render(palette);
     for step in &joined.next {

@@ -204,3 +204,63 @@ async fn a_broker_that_is_away_is_code_four_and_leaves_all_as_it_was() {
     assert_eq!(desk.read("clusterset/clusterset.yaml"), before);
     assert!(!desk.path("a.token").exists());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewed_token_holds_another_credential_and_the_list_is_as_it_was() {
+    let office = Office::open().await;
+    let create = "token create --cluster cluster-a --cidr 10.1.0.0/16 --token-file a.token";
+    office.admin(create).await.ends(0);
+    let before = office.desk.read("clusterset/clusterset.yaml");
+    // Nothing is signed, so no root key is needed.
+    std::fs::rename(office.desk.path("clusterset/root.key"), office.desk.path("away")).unwrap();
+    let renew = "token renew --cluster cluster-a --credential-valid-for 30d --token-file b.token";
+    let run = office.admin(renew).await.ends(0);
+    assert!(run.err.contains("sealane join --token-file"), "{}", run.err);
+    let (first, second) = (office.token("a.token"), office.token("b.token"));
+    run.hides(&second.credential);
+    assert_ne!(first.credential.as_str(), second.credential.as_str());
+    assert!(second.join.is_none(), "it enrols nobody");
+    assert_eq!((&second.member, second.clusterset()), (&first.member, first.clusterset()));
+    assert_eq!(second.brokers, first.brokers);
+    let life = second.credential_expires.unwrap().0 - sealane_cli::clock::now().0;
+    assert!((29 * 86_400..=30 * 86_400).contains(&life), "{life} s");
+    assert_eq!(office.desk.read("clusterset/clusterset.yaml"), before);
+    for token in [&first, &second] {
+        let read = publish::read(&as_member(token), Kind::ClusterSet, "sealane").await;
+        assert!(read.is_ok(), "the one before works on for a day, the new one as well");
+    }
+    let unknown = office.admin("token renew --cluster nobody --token-file c.token").await.ends(5);
+    unknown.complains(&["member nobody", "not on the list"]);
+    let bare = office.run("token renew --cluster cluster-a --token-file c.token").await.ends(2);
+    bare.complains(&["no broker credential", "--kubeconfig"]);
+    assert!(!office.desk.path("c.token").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_wrong_side_of_a_fork_is_replaced_when_the_administrator_says_so() {
+    let office = Office::open().await;
+    office.admin("clusterset apply").await.ends(0);
+    // Somebody found the recovery key, and was first.
+    std::fs::create_dir(office.desk.path("thief")).unwrap();
+    let list = office.desk.read("clusterset/clusterset.yaml");
+    office.desk.write("thief/clusterset.yaml", &list);
+    let rotate =
+        "clusterset rotate-root --no-passphrase --recovery-file recovery --new-recovery-file";
+    office.admin(&format!("{rotate} theirs --dir thief")).await.ends(0);
+    office.admin("clusterset sign --dir thief").await.ends(0);
+    office.run(&format!("{rotate} ours")).await.ends(0);
+
+    let refused = office.admin("clusterset apply").await.ends(5);
+    refused.complains(&["another root link 1", "theft", "apply --replace-fork"]);
+    let theirs = office.list_on_broker().await;
+    assert_eq!(theirs["view"]["version"], json!(2), "nothing was replaced by that");
+    office.admin("clusterset apply --replace-fork").await.ends(0);
+    let ours = office.list_on_broker().await;
+    assert_ne!(ours["links"], theirs["links"]);
+    assert_eq!(ours["view"]["version"], json!(1));
+    // It is the list there from now on: the next one follows, and the thief's side is the fork.
+    office.admin("clusterset sign").await.ends(0);
+    office.admin("clusterset apply --dir thief").await.ends(5).complains(&["another root link 1"]);
+    assert_eq!(office.list_on_broker().await["view"]["version"], json!(2));
+    assert_eq!(office.list_on_broker().await["links"], ours["links"]);
+}

@@ -137,3 +137,20 @@ fn a_refused_token_and_an_absent_agent_end_at_once() {
     let socket = nobody(&desk.path(""));
     desk.run(&format!("join --token-file a.token --socket {}", socket.display())).ends(3);
 }
+
+#[test]
+fn a_later_token_on_a_member_is_told_as_a_renewal() {
+    let mut renewed = joined();
+    renewed["renewed"] = json!(true);
+    renewed["next"] = json!([]);
+    let status = on_the_way().pop().unwrap();
+    let agent = FakeAgent::with([(admin::JOIN, renewed), (admin::STATUS, status)]);
+    let run = join(&desk(), &agent, "").ends(0);
+    assert!(
+        run.err.contains("renewed: the access to the broker is that of the token"),
+        "{}",
+        run.err
+    );
+    assert!(!run.err.contains("enrolled:"), "{}", run.err);
+    assert!(run.out.contains("identity, keys and lanes stay"), "{}", run.out);
+}

@@ -69,7 +69,10 @@ impl<'l> Ranking<'l> {
     pub fn role(&self, place: usize, carries: Carries) -> LaneRole {
         let lane = self.lanes[place];
         match (lane.health.state, carries, place) {
-            (PathState::Down, Carries::Something, _) => LaneRole::LastResort,
+            (PathState::Down, Carries::Something, _) => match lane.health.session {
+                Session::Heard => LaneRole::AgentSilent,
+                Session::Live | Session::Gone => LaneRole::LastResort,
+            },
             (PathState::Down, ..) => LaneRole::Failed,
             (_, Carries::Something, 0) if self.lanes.len() == 1 => LaneRole::Only,
             (_, Carries::Something, 0) if self.kept => LaneRole::Kept,

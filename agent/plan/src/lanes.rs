@@ -43,7 +43,7 @@ pub struct Lane<'a> {
 impl Lane<'_> {
     /// Says whether packets may cross: probes do, nobody knows yet, or at least the tunnel can.
     pub fn is_usable(&self) -> bool {
-        self.health.state != PathState::Down || self.health.session == Session::Live
+        self.health.state != PathState::Down || self.health.session != Session::Gone
     }
 
     /// Returns the largest packet that the far end and the path take, in bytes.

@@ -9,7 +9,7 @@ mod text;
 use lab::{NOW, Stack};
 use sealane_plan::health::PathState;
 use sealane_plan::name::UnixSeconds;
-use sealane_plan::plan::{Plan, plan};
+use sealane_plan::plan::{Plan, Traffic, plan};
 use sealane_plan::world::NodeRole::{Gateway, Worker};
 use sealane_plan::world::{BackendChoice, Role, World};
 use sealane_state::facts::LinkFacts;
@@ -405,4 +405,22 @@ fn without_ipv6(world: &mut World) {
     for link in world.host.links.values_mut() {
         link.addresses.retain(ipnetwork::IpNetwork::is_ipv4);
     }
+}
+
+#[test]
+fn a_lane_is_watched_for_its_traffic_when_a_live_gateway_beside_it_could_take_that_over() {
+    let north = lab::north(Stack::Dual, &[("g1", Gateway), ("g2", Gateway)]);
+    let mut world = lab::world(&lab::edge(Stack::Dual), "box", &[&north]);
+    let watched = |world: &World| {
+        let lanes = plan(world, NOW).probes.lanes;
+        [G1, G2].map(|remote| lanes[&lab::lane(BOX, remote)].traffic)
+    };
+    lab::up(&mut world, BOX, G1, 1);
+    lab::up(&mut world, BOX, G2, 50);
+    assert_eq!(watched(&world), [Traffic::Movable, Traffic::Spare]);
+    lab::down(&mut world, BOX, G2);
+    assert_eq!(watched(&world), [Traffic::Bound, Traffic::Spare], "the other one is dead");
+    let lone = lab::north(Stack::Dual, &[("g1", Gateway)]);
+    let world = lab::world(&lab::edge(Stack::Dual), "box", &[&lone]);
+    assert_eq!(plan(&world, NOW).probes.lanes[&lab::lane(BOX, G1)].traffic, Traffic::Bound);
 }

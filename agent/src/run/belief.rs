@@ -41,7 +41,11 @@ impl Agent {
                 }
                 Outcome::default()
             }
-            BoardEvent::Reachable(_) | BoardEvent::Unreachable { .. } => Outcome::default(),
+            BoardEvent::Unreachable { .. } => {
+                session.trust.lose_sight();
+                Outcome::default()
+            }
+            BoardEvent::Reachable(_) => Outcome::default(),
         };
         self.note(outcome);
     }

@@ -10,6 +10,7 @@ use sealane_api::gossip::telling::Telling;
 use sealane_api::kinds::AdvertisementSpec;
 use sealane_probe::datagram::Digest;
 
+use crate::advertise::Author;
 use crate::departure::Departure;
 use crate::facts;
 use crate::gossip::{Reception, Told, wire};
@@ -73,9 +74,13 @@ impl Agent {
     fn refresh_telling(&mut self) {
         let now = self.now();
         let (Some(session), Some(seen)) = (&mut self.session, &self.seen) else { return };
-        // A last word that no broker took may yet be taken back.
+        // A last word that no broker took may yet be taken back, and was where nobody leaves.
         let may_speak = self.departure.as_ref().is_none_or(Departure::has_spoken);
-        self.gossip.says(session.words().filter(|_| may_speak));
+        let stays = self.departure.is_none();
+        let author = session.author.as_ref().filter(|author| stays && author.has_withdrawn());
+        let taken_back = author.and_then(Author::spoken);
+        let words = session.words().filter(|word| may_speak && taken_back != Some(*word));
+        self.gossip.says(words);
         // What is not on disk is not told either.
         if !self.gossip.is_due() || !session.trust.is_saved() {
             return;

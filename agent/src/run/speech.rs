@@ -1,12 +1,28 @@
 //! Owns the loop's own word: when it is signed and handed to the line to the broker, and what became
-//! of it. Does not own what it says.
+//! of it; that the line leaves an address which is gone. Does not own what it says.
+
+use std::time::Instant;
 
 use sealane_broker::publish::PublishError;
+use sealane_state::facts::Observation;
 
 use crate::run::Agent;
 use crate::word;
 
 impl Agent {
+    /// Has the line to the broker leave an address that this host no longer has.
+    pub(super) fn redial_after(&mut self, now: &Observation) {
+        let (Some(session), Some(before), None) = (&mut self.session, &self.seen, &self.departure)
+        else {
+            return;
+        };
+        if word::has_lost_address(&self.config, before, now) && self.redials.grants(Instant::now())
+        {
+            tracing::info!("an address of this host is gone; the broker is dialled anew");
+            session.redial();
+        }
+    }
+
     /// Takes the fate of an attempt to write a word of ours.
     pub(super) fn take_published(&mut self, name: &str, result: Result<(), PublishError>) {
         let now = self.now();
@@ -21,7 +37,7 @@ impl Agent {
             }
             (Err(_), _) => {}
         }
-        let unsaid = result.err().map(|error| error.to_string());
+        let unsaid = result.err();
         if let Some(cause) = unsaid.as_ref().filter(|cause| self.unsaid.as_ref() != Some(cause)) {
             tracing::warn!(%cause, "advertisement not on the broker");
         }
@@ -29,7 +45,7 @@ impl Agent {
     }
 
     /// Has the broker hold what this gateway has to say.
-    pub(super) fn speak(&mut self) {
+    pub fn speak(&mut self) {
         let now = self.now();
         let (Some(session), Some(seen)) = (&mut self.session, &self.seen) else { return };
         if self.departure.is_some() || !session.trust.is_saved() {

@@ -150,7 +150,8 @@ async fn the_socket_is_for_its_owner_alone_and_for_one_agent() {
     assert_eq!(mode & 0o777, 0o600);
     let second = admin::open(&socket).await.unwrap_err();
     assert!(matches!(second, AdminError::Taken { .. }), "{second}");
-    assert!(second.to_string().contains("another sealane-agent runs on this host"));
+    let first = format!("another sealane-agent, process {}, runs on this host", std::process::id());
+    assert!(second.to_string().contains(&first), "{second}");
 
     drop(listener);
     let _again = admin::open(&socket).await.expect("a dead agent's socket is replaced");

@@ -98,20 +98,6 @@ fn a_bent_token_leaves_nothing_and_shows_nothing_of_itself() {
 }
 
 #[test]
-fn a_member_does_not_join_again_and_keeps_its_identity() {
-    let place = tempfile::tempdir().unwrap();
-    let store = Store::open(place.path()).unwrap();
-    let text = token(vec![no_broker()]).encode();
-    join(&store, &config(place.path()), &text).unwrap();
-    let identity = Keys::load_or_make(&store).unwrap().identity.public();
-    let error = join(&store, &config(place.path()), &text).unwrap_err();
-    assert!(matches!(error, JoinError::Joined { .. }), "{error}");
-    let told = error.to_string();
-    assert!(told.contains("is me of clusterset") && told.contains("`sealane leave`"), "{told}");
-    assert_eq!(Keys::load_or_make(&store).unwrap().identity.public(), identity);
-}
-
-#[test]
 fn a_node_joins_with_an_identity_that_it_may_need_later_and_no_other_key() {
     let place = tempfile::tempdir().unwrap();
     let store = Store::open(place.path()).unwrap();

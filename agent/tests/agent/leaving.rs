@@ -49,7 +49,7 @@ async fn the_status_says_that_the_broker_took_our_word_and_when_our_credential_e
     let ends = status.broker.unwrap().credential_expires_unix_seconds.unwrap();
     assert!((3_500..=3_600).contains(&(ends - now().0)), "{ends}");
     let problem = status.problems.iter().find(|it| it.reason == "BrokerCredentialExpires");
-    assert!(problem.unwrap().next.contains("--cluster me --rekey"), "{problem:?}");
+    assert!(problem.unwrap().next.contains("token renew --cluster me,"), "{problem:?}");
     host.stop().await;
 }
 
@@ -348,12 +348,7 @@ async fn what_the_broker_told_before_the_host_was_seen_counts_afterwards() {
         BoardEvent::Listed(Kind::ClusterSet, vec![sighting("sealane", &signed(&list(now())))]);
     assert!(host.events.send(Event::Board(list)).await.is_ok());
     assert!(host.status().await.clusterset.is_none(), "nothing is judged before the host is known");
-    let pass = sealane_agent::hand::Pass {
-        seen: std::sync::Arc::new(crate::host::bare_host()),
-        wanted: None,
-        changed: Vec::new(),
-        failed: Vec::new(),
-    };
+    let pass = sealane_agent::hand::Pass::idle(crate::host::bare_host(), None);
     assert!(host.events.send(Event::Host(pass)).await.is_ok());
     let status = host.status().await;
     assert_eq!(status.clusterset.unwrap().version, 5);

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use sealane_agent::config::{ConfigError, Overrides, Supervision, load};
+use sealane_agent::config::{Config, ConfigError, Overrides, Supervision, load};
 
 fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
     let place = tempfile::tempdir().unwrap();
@@ -36,6 +36,43 @@ fn what_flags_say_wins_over_the_file_and_the_file_over_the_host() {
 }
 
 #[test]
+fn the_example_has_every_key_and_says_its_default() {
+    let example = include_str!("../../agent.toml.example");
+    let is_setting = |line: &str| {
+        line.split_once(" = ")
+            .is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+    };
+    let all: Vec<&str> = example
+        .lines()
+        .map(|line| line.strip_prefix("# ").filter(|it| is_setting(it)).unwrap_or(line))
+        .collect();
+    let (_place, path) = file(&all.join("\n"));
+    let all_set = load(&path, Overrides::default(), "host").unwrap();
+    let (_place, path) = file(example);
+    let as_it_is = load(&path, Overrides::default(), "host").unwrap();
+    assert_eq!(all_set.metrics, as_it_is.metrics);
+    assert_eq!(all_set.tunnel.backend, as_it_is.tunnel.backend);
+    assert_eq!(all_set.tunnel.listen_port, as_it_is.tunnel.listen_port);
+    assert_eq!(all_set.tunnel.supervision, as_it_is.tunnel.supervision);
+    let paths = |config: &Config| {
+        (config.paths.state.clone(), config.paths.runtime.clone(), config.paths.socket.clone())
+    };
+    assert_eq!(paths(&all_set), paths(&as_it_is));
+
+    let shape = include_str!("../../src/config_file.rs");
+    let structs = shape.split("struct File").skip(1).map(|it| it.split_once('}').unwrap().0);
+    let keys = structs
+        .flat_map(|it| it.lines().skip(1))
+        .filter_map(|line| line.trim().trim_start_matches("pub(crate) ").split_once(": "));
+    for (key, _) in keys {
+        let is_there = |line: &&str| {
+            line.starts_with(&format!("{key} = ")) || line.trim_matches(['[', ']']) == key
+        };
+        assert!(all.iter().any(is_there), "{key} is not in agent.toml.example");
+    }
+}
+
+#[test]
 fn a_file_that_is_not_there_is_named_with_the_way_out() {
     let path = PathBuf::from("/nonexistent/agent.toml");
     let error = load(&path, Overrides::default(), "host").unwrap_err();
@@ -54,6 +91,16 @@ fn a_host_or_flag_without_a_usable_node_name_says_where_to_set_one() {
     }
     let overrides = Overrides { node: Some("Upper".to_owned()), ..Overrides::default() };
     assert!(load(&path, overrides, "host").is_err());
+}
+
+#[test]
+fn a_host_that_is_none_of_the_listed_nodes_is_told() {
+    let nodes = "[networks]\npods = ['10.1.0.0/16']\n\
+                 [[nodes]]\nname = 'gw'\naddresses = ['192.0.2.1']\npods = ['10.1.1.0/24']\n";
+    let (_place, path) = file(nodes);
+    let error = load(&path, Overrides::default(), "other").unwrap_err().to_string();
+    assert!(error.contains("node \"other\" is none of [[nodes]]"), "{error}");
+    load(&path, Overrides::default(), "gw").unwrap();
 }
 
 #[test]

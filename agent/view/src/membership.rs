@@ -26,6 +26,9 @@ pub struct JoinDocument {
     pub node: String,
     /// Fingerprint of the member's identity key, to compare when it is pinned.
     pub fingerprint: String,
+    /// Whether this host was the member before, and only its access to the broker is another.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub renewed: bool,
     /// What is still to be done by people, in plain sentences.
     pub next: Vec<String>,
 }

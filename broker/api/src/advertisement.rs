@@ -38,6 +38,19 @@ pub enum State {
 }
 
 impl State {
+    /// Reads the text of a payload.
+    ///
+    /// # Errors
+    /// `Malformed` when it is none of the three.
+    pub fn parse(text: &str) -> Result<Self, Rejected> {
+        match text {
+            "active" => Ok(Self::Active),
+            "draining" => Ok(Self::Draining),
+            "withdrawn" => Ok(Self::Withdrawn),
+            _ => Err(Reason::Malformed.about("state is not active, draining or withdrawn")),
+        }
+    }
+
     /// Returns the text that payloads and views carry.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -164,12 +177,7 @@ impl AdvertisementPayload {
     /// `Malformed`, `UnsupportedVersion`, `UnknownCritical`, or `TooMany` for a list over its limit.
     pub fn parse(bytes: &[u8]) -> Result<Self, Rejected> {
         let mut object = strict_json::payload(bytes)?;
-        let state = match object.text("state")?.as_str() {
-            "active" => State::Active,
-            "draining" => State::Draining,
-            "withdrawn" => State::Withdrawn,
-            _ => return Err(Reason::Malformed.about("state is not active, draining or withdrawn")),
-        };
+        let state = State::parse(&object.text("state")?)?;
         let tunnels = object.objects("tunnels")?.into_iter().map(tunnel);
         let payload = Self {
             v: 1,

@@ -13,6 +13,8 @@ pub const MAX_BYTES: usize = 8 * 1024;
 pub const MAX_LIFE_SECONDS: u64 = 100 * DAY_SECONDS;
 /// Usual life of a gateway certificate. Unit: seconds.
 pub const LIFE_SECONDS: u64 = 90 * DAY_SECONDS;
+/// Usual life of a certificate for services. Unit: seconds.
+pub const SERVICES_LIFE_SECONDS: u64 = 30 * DAY_SECONDS;
 /// Largest number of revocations in a certificate.
 pub const MAX_REVOKED: usize = 16;
 
@@ -54,7 +56,7 @@ impl EnrolmentPayload {
 pub enum Role {
     /// Advertisements of one gateway.
     Gateway,
-    /// Services of the member; `gateway` is empty. Reserved (PROTOCOL.md 9).
+    /// Services of the member; `gateway` is empty.
     Services,
 }
 
@@ -170,12 +172,12 @@ pub fn check_member(text: &str, member: &ClusterId) -> Result<(), Rejected> {
     Err(Reason::EnvelopeMismatch.about("the payload names another member"))
 }
 
-/// Checks that a payload belongs to this gateway.
+/// Checks that a payload belongs to this gateway; to none when `gateway` is empty.
 ///
 /// # Errors
 /// `EnvelopeMismatch`.
-pub fn check_gateway(text: &str, gateway: &GatewayName) -> Result<(), Rejected> {
-    if text == gateway.as_str() {
+pub fn check_gateway(text: &str, gateway: &str) -> Result<(), Rejected> {
+    if text == gateway {
         return Ok(());
     }
     Err(Reason::EnvelopeMismatch.about("the payload names another gateway"))

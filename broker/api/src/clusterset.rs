@@ -100,7 +100,7 @@ pub struct MemberEntry {
     pub join: Option<JoinKey>,
     /// Networks that the member may advertise.
     pub cidrs: Vec<Cidr>,
-    /// Namespaces whose services it may export; `*` alone means all. Reserved (PROTOCOL.md 9).
+    /// Namespaces whose services it may export; `*` alone means all. Nobody exports yet (PROTOCOL.md 9).
     pub namespaces: Vec<String>,
     /// Most live gateways.
     pub gateways: u64,

@@ -36,7 +36,7 @@ pub struct MemberPayload {
     pub join: Option<JoinPayload>,
     /// Granted networks.
     pub cidrs: Vec<String>,
-    /// Granted namespaces. Reserved (PROTOCOL.md 9).
+    /// Granted namespaces.
     pub namespaces: Vec<String>,
     /// Most live gateways.
     pub gateways: u64,

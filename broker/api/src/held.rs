@@ -4,8 +4,8 @@
 use crate::certificate::key_text;
 use crate::clusterset::ListPosition;
 use crate::keys::{self, VerifyKey};
-use crate::kinds::{AdvertisementSpec, ClusterSetSpec};
-use crate::names::{ClusterId, ClusterSetId, GatewayId, GatewayName};
+use crate::kinds::{AdvertisementSpec, ClusterSetSpec, ServiceAdvertisementSpec};
+use crate::names::{ClusterId, ClusterSetId, GatewayId, GatewayName, ServiceId};
 use crate::time::UnixTime;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +30,9 @@ pub struct Held {
     pub enrolled: BTreeMap<VerifyKey, VerifyKey>,
     /// Per gateway, the highest position and, unless gone, the advertisement.
     pub gateways: BTreeMap<GatewayId, HeldGateway>,
+    /// Per service, the highest position and, unless gone, the advertisement.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub services: BTreeMap<ServiceId, HeldService>,
 }
 
 impl Held {
@@ -45,11 +48,12 @@ impl Held {
             below: BTreeMap::new(),
             enrolled: BTreeMap::new(),
             gateways: BTreeMap::new(),
+            services: BTreeMap::new(),
         }
     }
 }
 
-/// Where an advertisement stands among those of its gateway.
+/// Where an advertisement stands among those of its gateway or service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Position {
@@ -62,9 +66,14 @@ pub struct Position {
 }
 
 /// The highest position of one gateway.
+pub type HeldGateway = HeldWord<AdvertisementSpec>;
+/// The highest position of one service.
+pub type HeldService = HeldWord<ServiceAdvertisementSpec>;
+
+/// The highest position under one name, and what was said there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct HeldGateway {
+pub struct HeldWord<Spec> {
     /// The position.
     pub position: Position,
     /// SHA-256 of the payload at that position.
@@ -72,15 +81,15 @@ pub struct HeldGateway {
     pub digest: [u8; 32],
     /// When it was accepted.
     pub accepted_at: UnixTime,
-    /// Until when bytes of this gateway could be replayed: expiry plus hold.
+    /// Until when bytes under this name could be replayed: expiry plus hold.
     pub until: UnixTime,
     /// The advertisement or, small enough to be told on, the withdrawal; none after a revocation.
-    pub spec: Option<AdvertisementSpec>,
+    pub spec: Option<Spec>,
     /// Whether the position is that of a withdrawal.
     pub withdrawn: bool,
 }
 
-impl HeldGateway {
+impl<Spec> HeldWord<Spec> {
     /// Says whether the advertisement is believed.
     #[must_use]
     pub fn is_live(&self) -> bool {

@@ -17,6 +17,10 @@ pub const GROUP: &str = "sealane.dev";
 /// API version of every kind of ours.
 pub const VERSION: &str = "v1alpha1";
 
+/// Annotation of a ClusterSet by which an administrator has a broker take the other side of a fork of root
+/// links; its value is the number of links of that side. It says nothing to receivers.
+pub const ACCEPT_LINK: &str = "sealane.dev/accept-link";
+
 /// Keys that a clusterset began with, base64url; their hash is its id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Genesis {
@@ -140,6 +144,79 @@ pub struct AdvertisementView {
     pub agent: String,
 }
 
+/// What a member exports under one service name, signed by its services key.
+#[expect(clippy::duplicated_attributes, reason = "each printer column has a name and a path")]
+#[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "sealane.dev",
+    version = "v1alpha1",
+    kind = "ServiceAdvertisement",
+    namespaced,
+    shortname = "slsv",
+    category = "sealane",
+    doc = "What a member tells the others of one service. Reserved: no agent writes or reads it yet.",
+    derive = "PartialEq",
+    crates(kube_core = "::kube_core"),
+    printcolumn(name = "Member", type_ = "string", json_path = ".spec.member"),
+    printcolumn(name = "Namespace", type_ = "string", json_path = ".spec.namespace"),
+    printcolumn(name = "Service", type_ = "string", json_path = ".spec.name"),
+    printcolumn(name = "Type", type_ = "string", json_path = ".spec.view.type"),
+    printcolumn(name = "State", type_ = "string", json_path = ".spec.view.state"),
+    printcolumn(name = "Ports", type_ = "string", json_path = ".spec.view.ports"),
+    printcolumn(name = "Expires", type_ = "string", json_path = ".spec.view.expires"),
+    printcolumn(
+        name = "Addresses",
+        type_ = "string",
+        json_path = ".spec.view.addresses",
+        priority = 1
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+pub struct ServiceAdvertisementSpec {
+    /// Hint: the member.
+    #[schemars(length(max = 63))]
+    pub member: String,
+    /// Hint: the service's namespace.
+    #[schemars(length(max = 63))]
+    pub namespace: String,
+    /// Hint: the service's name.
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// The certificate of the services key, signed by an identity key of the member.
+    pub cert: Signed,
+    /// Names the member's identity key, signed by its join key, until root pins the identity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enrolment: Option<Signed>,
+    /// The service, signed by the services key.
+    pub signed: Signed,
+    /// Display only.
+    #[serde(default, deserialize_with = "display_only", skip_serializing_if = "Option::is_none")]
+    pub view: Option<ServiceAdvertisementView>,
+}
+
+/// What `kubectl get` shows of a ServiceAdvertisement. Unsigned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ServiceAdvertisementView {
+    /// `ClusterSetIP` or `Headless`.
+    #[serde(rename = "type")]
+    #[schemars(length(max = 16))]
+    pub service_type: String,
+    /// `active`, `draining` or `withdrawn`.
+    #[schemars(length(max = 16))]
+    pub state: String,
+    /// Every port, as `number/protocol`.
+    #[schemars(length(max = 64))]
+    pub ports: Vec<String>,
+    /// Addresses of the service; none when it is headless.
+    #[schemars(length(max = 64))]
+    pub addresses: Vec<String>,
+    /// Sequence number.
+    pub sequence: i64,
+    /// Expiry, RFC 3339.
+    #[schemars(length(max = 64))]
+    pub expires: String,
+}
+
 /// Reads a `spec` that a broker served. Read objects as dynamic ones and call this for each, so that
 /// one bad object does not make a whole list unreadable.
 ///
@@ -159,6 +236,7 @@ pub fn spec<T: DeserializeOwned>(object: &serde_json::Value) -> Result<T, Reject
 pub fn definitions() -> Vec<CustomResourceDefinition> {
     let mut clusterset = ClusterSet::crd();
     let mut advertisement = Advertisement::crd();
+    let mut service = ServiceAdvertisement::crd();
     require(
         &mut clusterset,
         "self.metadata.name == 'sealane'",
@@ -169,7 +247,13 @@ pub fn definitions() -> Vec<CustomResourceDefinition> {
         "self.metadata.name == self.spec.member + '.' + self.spec.gateway",
         "the name must be spec.member, a dot and spec.gateway",
     );
-    vec![clusterset, advertisement]
+    // CEL reserves the word `namespace`; Kubernetes escapes fields of that name so.
+    require(
+        &mut service,
+        "self.metadata.name == self.spec.member + '.' + self.spec.__namespace__ + '.' + self.spec.name",
+        "the name must be spec.member, spec.namespace and spec.name with dots between",
+    );
+    vec![clusterset, advertisement, service]
 }
 
 /// Adds a CEL rule at the root of the schema, where `metadata.name` is in scope.

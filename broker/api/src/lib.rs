@@ -20,6 +20,7 @@ pub mod psk;
 pub mod reason;
 pub mod receiver;
 pub mod remote;
+pub mod service;
 pub mod sign;
 pub mod signed;
 pub mod strict_json;

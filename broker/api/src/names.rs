@@ -105,6 +105,67 @@ impl GatewayId {
     }
 }
 
+/// A Kubernetes namespace or Service: an RFC 1123 label of 1 to 63 lower-case ASCII characters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Label(String);
+
+impl Label {
+    /// Parses a label.
+    ///
+    /// # Errors
+    /// [`NameError`] when `text` is not an RFC 1123 label.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        if is_label(text) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(NameError::new("label", text, "must be 1 to 63 of a-z, 0-9 and '-'"))
+    }
+
+    /// Returns the label as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// One service that a member exports; also the name of its ServiceAdvertisement object,
+/// `<member>.<namespace>.<name>`. Order: by member, then namespace, then name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ServiceId {
+    /// The member that exports it.
+    pub member: ClusterId,
+    /// Its namespace.
+    pub namespace: Label,
+    /// Its name.
+    pub name: Label,
+}
+
+impl ServiceId {
+    /// Parses `<member>.<namespace>.<name>`; none of the three has a dot.
+    ///
+    /// # Errors
+    /// [`NameError`] when there are not three parts or one of them is not a name.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        let mut parts = text.splitn(3, '.');
+        let (Some(member), Some(namespace), Some(name)) =
+            (parts.next(), parts.next(), parts.next())
+        else {
+            let rule = "must be a member, a namespace and a service, with dots between";
+            return Err(NameError::new("service id", text, rule));
+        };
+        let member = ClusterId::parse(member)?;
+        Ok(Self { member, namespace: Label::parse(namespace)?, name: Label::parse(name)? })
+    }
+
+    /// Returns what all services of `member` come after; it is the name of none.
+    pub(crate) fn before_all_of(member: &ClusterId) -> Self {
+        let none = Label(String::new());
+        Self { member: member.clone(), namespace: none.clone(), name: none }
+    }
+}
+
 /// The name that a clusterset proves by itself: base32 (lower case, no padding) of the first 20
 /// bytes of SHA-256 over its first root and recovery keys. Shape: 32 ASCII characters.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -187,7 +248,7 @@ macro_rules! name_text {
         }
     )*};
 }
-name_text!(ClusterId, GatewayName, GatewayId, ClusterSetId);
+name_text!(ClusterId, GatewayName, GatewayId, Label, ServiceId, ClusterSetId);
 
 impl fmt::Display for ClusterId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -204,6 +265,18 @@ impl fmt::Display for GatewayName {
 impl fmt::Display for GatewayId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&format!("{}.{}", self.member, self.gateway))
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Display for ServiceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}.{}.{}", self.member, self.namespace, self.name))
     }
 }
 

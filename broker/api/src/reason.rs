@@ -109,6 +109,10 @@ reasons! {
     DuplicateTunnelKey AfterChange "another gateway already uses this tunnel key" "look for a cloned host and give it new keys"
     PqRequired AfterChange "the clusterset requires post-quantum keys and this tunnel has none" "upgrade sealane on that gateway"
     TooManyGateways AfterChange "the member has more gateways than it was granted" "withdraw old gateways, or grant more"
+    NamespaceNotGranted AfterChange "the service's namespace is not granted to its member" "grant the namespace, or stop exporting from it; namespaces of the cluster itself are never granted"
+    AddressNotGranted AfterChange "an address of the service is outside the member's grant" "widen the grant, or export other addresses"
+    BadService Never "the type, ports, addresses or endpoints of the service do not fit together" "publish the object again with sealane"
+    TooManyServices AfterChange "the member exports more services than others believe" "withdraw services that nobody uses"
 }
 
 impl Reason {

@@ -3,6 +3,7 @@
 
 mod ledger;
 mod lists;
+pub mod services;
 mod siblings;
 
 use crate::believed::{Believed, Sight};
@@ -12,10 +13,11 @@ use crate::clusterset::{ClusterSet, ListPosition, OnExpiry, PostQuantum};
 use crate::held::{Held, HeldGateway, Position};
 use crate::keys::VerifyKey;
 use crate::kinds::AdvertisementSpec;
-use crate::names::{ClusterId, ClusterSetId, GatewayId};
+use crate::names::{ClusterId, ClusterSetId, GatewayId, ServiceId};
 use crate::pace::Pace;
 use crate::reason::{Dropped, Reason, Rejected, Warning};
 use crate::remote::{LocalFacts, RemoteGateway};
+use crate::service;
 use crate::time::UnixTime;
 use crate::verify::envelope::{self, Envelope};
 use crate::verify::identity::verified_enrolment;
@@ -81,8 +83,11 @@ pub struct Receiver {
     believed: BTreeMap<GatewayId, Believed>,
     in_use: KeysInUse,
     siblings: BTreeMap<GatewayId, HeldGateway>,
+    /// Services that others export, by the last word of each.
+    exported: BTreeMap<ServiceId, service::Believed>,
     checks: Checks,
-    pace: Pace,
+    pace: Pace<GatewayId>,
+    service_pace: Pace<ServiceId>,
 }
 
 impl Receiver {
@@ -96,8 +101,10 @@ impl Receiver {
             believed: BTreeMap::new(),
             in_use: KeysInUse::new(),
             siblings: BTreeMap::new(),
+            exported: BTreeMap::new(),
             checks: Checks::default(),
             pace: Pace::default(),
+            service_pace: Pace::default(),
         }
     }
 
@@ -163,9 +170,7 @@ impl Receiver {
     /// post-quantum keys: this version has none, and a classical lane is not what was asked for.
     #[must_use]
     pub fn remotes(&self, now: UnixTime, facts: &LocalFacts) -> Vec<RemoteGateway> {
-        let Some(list) = &self.list else { return Vec::new() };
-        let is_over = list.on_expiry == OnExpiry::Drop && list.is_expired(now);
-        if is_over || list.post_quantum == PostQuantum::Require {
+        if !self.has_lanes(now) {
             return Vec::new();
         }
         self.believed.keys().filter_map(|id| self.seen(id, facts)).collect()
@@ -181,6 +186,14 @@ impl Receiver {
     #[must_use]
     pub fn held(&self) -> &Held {
         &self.held
+    }
+
+    /// Says whether a list is believed under which there are lanes at all.
+    fn has_lanes(&self, now: UnixTime) -> bool {
+        self.list.as_ref().is_some_and(|list| {
+            let is_over = list.on_expiry == OnExpiry::Drop && list.is_expired(now);
+            !is_over && list.post_quantum != PostQuantum::Require
+        })
     }
 
     fn seen(&self, id: &GatewayId, facts: &LocalFacts) -> Option<RemoteGateway> {

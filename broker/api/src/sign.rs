@@ -1,6 +1,8 @@
 //! Making every signed object. Keys, numbers and `now` are arguments; nothing is stored here: the
 //! caller writes generation and sequence to disk before it publishes what was signed with them.
 
+pub mod services;
+
 use crate::advertisement::{self, AdvertisementPayload, Candidate, Networks, State, TunnelPayload};
 use crate::certificate::{self, EnrolmentPayload, GatewayCertPayload, Revocation, Role};
 use crate::cidr::Cidr;

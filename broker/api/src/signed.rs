@@ -21,6 +21,8 @@ pub enum Statement {
     GatewayCert,
     /// A gateway tells the others what it is.
     Advertisement,
+    /// A services key tells what its member exports.
+    Service,
     /// A tunnel key names its owner.
     Tunnel,
 }
@@ -35,6 +37,7 @@ impl Statement {
             Self::Enrolment => b"sealane:v1:enrolment\0",
             Self::GatewayCert => b"sealane:v1:gatewaycert\0",
             Self::Advertisement => b"sealane:v1:advertisement\0",
+            Self::Service => b"sealane:v1:service\0",
             Self::Tunnel => b"sealane:v1:tunnel\0",
         }
     }

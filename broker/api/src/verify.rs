@@ -7,13 +7,14 @@ pub mod clusterset;
 pub mod envelope;
 pub mod identity;
 pub mod judge;
+pub mod service;
 pub mod tunnels;
 
 use crate::checks::Budget;
 use crate::clusterset::ClusterSet;
 use crate::held::Held;
 use crate::keys::VerifyKey;
-use crate::names::ClusterId;
+use crate::names::{ClusterId, GatewayId};
 use crate::pace::Pace;
 use crate::remote::LocalFacts;
 use crate::time::UnixTime;
@@ -42,7 +43,7 @@ pub struct Context<'a> {
     /// What only this host knows.
     pub facts: &'a LocalFacts,
     /// What gateways said lately.
-    pub pace: &'a Pace,
+    pub pace: &'a Pace<GatewayId>,
     /// Join keys under which one batch offers two identities while none is held.
     pub contested: &'a BTreeSet<VerifyKey>,
     /// Where the object comes from.

@@ -105,8 +105,13 @@ mod tests {
         let ns = Some("ns");
         for verb in ["create", "update", "patch", "delete"] {
             assert!(may(&west, verb, "advertisements", ns, "west.gw"), "{verb}");
+            assert!(may(&west, verb, "serviceadvertisements", ns, "west.shop.cart"), "{verb}");
             for foreign in ["east.gw", "west", "westend.gw", "west-1.gw"] {
                 assert!(!may(&west, verb, "advertisements", ns, foreign), "{verb} {foreign}");
+                assert!(
+                    !may(&west, verb, "serviceadvertisements", ns, foreign),
+                    "{verb} {foreign}"
+                );
             }
             assert!(!may(&west, verb, "advertisements", Some("other"), "west.gw"), "{verb}");
             assert!(!may(&account("west"), verb, "advertisements", ns, "west.gw"), "{verb}");

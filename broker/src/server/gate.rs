@@ -1,10 +1,11 @@
 //! Owns the question whether an offered `ClusterSet` may replace the held one, as a trait.
 //! Does not own the answer: signatures and positions are checked by whoever implements it.
 
+use sealane_api::reason::Reason;
 use serde_json::Value;
 
 /// What is asked of a gate.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Offer<'a> {
     /// The clusterset id this namespace is bound to; `None` before the first accepted set.
     pub anchor: Option<&'a str>,
@@ -44,6 +45,14 @@ pub struct Refusal {
     pub reason: String,
     /// What differs, for people.
     pub message: String,
+}
+
+impl Refusal {
+    /// Says whether the set is on the other side of a fork of root links.
+    #[must_use]
+    pub fn is_link_fork(&self) -> bool {
+        self.reason == Reason::LinkFork.as_str()
+    }
 }
 
 /// Decides about every write of a `ClusterSet`, whoever sends it.

@@ -29,8 +29,10 @@ pub struct Limits {
     pub list_patience: Duration,
     /// Open connections in all.
     pub connections: usize,
-    /// Objects of one kind that one member may have.
+    /// Advertisements that one member may have.
     pub objects_per_member: usize,
+    /// ServiceAdvertisements that one member may have.
+    pub services_per_member: usize,
     /// Objects of all kinds.
     pub objects: usize,
     /// How long a watch may leave an event unread before its connection is closed.
@@ -51,6 +53,8 @@ impl Default for Limits {
             connections: 8_192,
             // 64 live gateways and 256 tombstones are what receivers accept.
             objects_per_member: 320,
+            // As many live ones as receivers believe, and as many withdrawn.
+            services_per_member: 2 * sealane_api::service::MAX_SERVICES,
             objects: 50_000,
             watch_stall: Duration::from_secs(30),
         }

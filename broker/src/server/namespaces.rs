@@ -43,6 +43,7 @@ pub(crate) static NAMESPACES: Resource = Resource {
     body: &[],
     writers: Writers::AdminOnly,
     max_bytes: 0,
+    most_of_member: |_| usize::MAX,
     faults: |_, _| Vec::new(),
     definition: || None,
 };

@@ -1,10 +1,10 @@
 //! Owns the table of kinds that the broker serves: names, printer columns, limits, shape checks.
 //! A new kind is a new row. Does not own signatures: receivers verify those, and `gate` for sets.
 
-use super::{failure::Cause, name::is_label};
+use super::{failure::Cause, limit::Limits, name::is_label};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
-use sealane_api::kinds::{Advertisement, ClusterSet};
+use sealane_api::kinds::{Advertisement, ClusterSet, ServiceAdvertisement};
 use serde_json::Value;
 
 /// One served kind.
@@ -25,6 +25,8 @@ pub(crate) struct Resource {
     pub(crate) writers: Writers,
     /// Bytes of the whole object as JSON.
     pub(crate) max_bytes: usize,
+    /// Objects that one member may have, where members own them.
+    pub(crate) most_of_member: fn(&Limits) -> usize,
     /// Checks the shape of an object with this name; empty when it is sound.
     pub(crate) faults: fn(&str, &Value) -> Vec<Cause>,
     /// Its definition on an API server, for the schema.
@@ -101,7 +103,8 @@ const fn wide(name: &'static str, path: &'static [&'static str]) -> Column {
 }
 
 /// Every kind, in the order of discovery.
-pub(crate) static RESOURCES: &[Resource] = &[CLUSTER_SETS, ADVERTISEMENTS, SERVICE_ACCOUNTS];
+pub(crate) static RESOURCES: &[Resource] =
+    &[CLUSTER_SETS, ADVERTISEMENTS, SERVICE_ADVERTISEMENTS, SERVICE_ACCOUNTS];
 
 const CLUSTER_SETS: Resource = Resource {
     group: GROUP,
@@ -121,6 +124,7 @@ const CLUSTER_SETS: Resource = Resource {
     body: &[("spec", &["signed", "genesis", "links", "view"])],
     writers: Writers::AnyoneWithProof,
     max_bytes: 1_572_864,
+    most_of_member: |_| usize::MAX,
     faults: cluster_set_faults,
     definition: || Some(ClusterSet::crd()),
 };
@@ -147,8 +151,37 @@ const ADVERTISEMENTS: Resource = Resource {
     body: &[("spec", &["member", "gateway", "cert", "enrolment", "signed", "view"])],
     writers: Writers::OwningMember,
     max_bytes: 40 * 1024,
+    most_of_member: |limits| limits.objects_per_member,
     faults: advertisement_faults,
     definition: || Some(Advertisement::crd()),
+};
+
+const SERVICE_ADVERTISEMENTS: Resource = Resource {
+    group: GROUP,
+    version: VERSION,
+    plural: "serviceadvertisements",
+    singular: "serviceadvertisement",
+    kind: "ServiceAdvertisement",
+    short_names: &["slsv"],
+    categories: &["sealane"],
+    description: "What a member tells the others of one service. Reserved: no agent uses it yet.",
+    columns: &[
+        shown("Member", &["spec", "member"]),
+        shown("Namespace", &["spec", "namespace"]),
+        shown("Service", &["spec", "name"]),
+        shown("Type", &["spec", "view", "type"]),
+        shown("State", &["spec", "view", "state"]),
+        shown("Ports", &["spec", "view", "ports"]),
+        shown("Expires", &["spec", "view", "expires"]),
+        wide("Addresses", &["spec", "view", "addresses"]),
+        AGE,
+    ],
+    body: &[("spec", &["member", "namespace", "name", "cert", "enrolment", "signed", "view"])],
+    writers: Writers::OwningMember,
+    max_bytes: 40 * 1024,
+    most_of_member: |limits| limits.services_per_member,
+    faults: service_faults,
+    definition: || Some(ServiceAdvertisement::crd()),
 };
 
 const SERVICE_ACCOUNTS: Resource = Resource {
@@ -164,6 +197,7 @@ const SERVICE_ACCOUNTS: Resource = Resource {
     body: &[],
     writers: Writers::AdminOnly,
     max_bytes: 16 * 1024,
+    most_of_member: |_| usize::MAX,
     faults: |_, _| Vec::new(),
     definition: || None,
 };
@@ -180,27 +214,51 @@ fn cluster_set_faults(name: &str, value: &Value) -> Vec<Cause> {
 }
 
 fn advertisement_faults(name: &str, value: &Value) -> Vec<Cause> {
-    const SPEC_BYTES: usize = 32 * 1024;
     let spec = &value["spec"];
+    let mut faults = said_faults(spec);
+    let gateway = spec["gateway"].as_str().unwrap_or_default();
+    if gateway.is_empty() || gateway.len() > 150 || !super::name::is_subdomain(gateway) {
+        let wanted = "required: an RFC 1123 subdomain of at most 150 characters";
+        faults.push(Cause::new("spec.gateway", wanted));
+    }
+    let member = spec["member"].as_str().unwrap_or_default();
+    named(faults, name, &format!("{member}.{gateway}"))
+}
+
+fn service_faults(name: &str, value: &Value) -> Vec<Cause> {
+    let spec = &value["spec"];
+    let mut faults = said_faults(spec);
+    let part = |field: &str| spec[field].as_str().unwrap_or_default();
+    for field in ["namespace", "name"] {
+        if !is_label(part(field)) {
+            faults.push(Cause::new(format!("spec.{field}"), "required: an RFC 1123 label"));
+        }
+    }
+    let wanted = ["member", "namespace", "name"].map(part).join(".");
+    named(faults, name, &wanted)
+}
+
+/// What is wrong with the parts of everything that a member says.
+fn said_faults(spec: &Value) -> Vec<Cause> {
+    const SPEC_BYTES: usize = 32 * 1024;
     let mut faults = signed_faults("spec.signed", &spec["signed"]);
     faults.extend(signed_faults("spec.cert", &spec["cert"]));
     if !spec["enrolment"].is_null() {
         faults.extend(signed_faults("spec.enrolment", &spec["enrolment"]));
     }
-    let member = spec["member"].as_str().unwrap_or_default();
-    let gateway = spec["gateway"].as_str().unwrap_or_default();
-    if !is_label(member) {
+    if !is_label(spec["member"].as_str().unwrap_or_default()) {
         faults.push(Cause::new("spec.member", "required: an RFC 1123 label"));
-    }
-    if gateway.is_empty() || gateway.len() > 150 || !super::name::is_subdomain(gateway) {
-        let wanted = "required: an RFC 1123 subdomain of at most 150 characters";
-        faults.push(Cause::new("spec.gateway", wanted));
-    }
-    if faults.is_empty() && name != format!("{member}.{gateway}") {
-        faults.push(Cause::new("metadata.name", format!("must be {member}.{gateway}")));
     }
     if spec.to_string().len() > SPEC_BYTES {
         faults.push(Cause::new("spec", "more than 32 KiB"));
+    }
+    faults
+}
+
+/// Adds, where nothing else is wrong, that an object does not have the name that its hints give.
+fn named(mut faults: Vec<Cause>, name: &str, wanted: &str) -> Vec<Cause> {
+    if faults.is_empty() && name != wanted {
+        faults.push(Cause::new("metadata.name", format!("must be {wanted}")));
     }
     faults
 }
@@ -261,6 +319,20 @@ mod tests {
     fn an_advertisement_under_another_name_is_refused() {
         let faults = advertisement_faults("east.gw.1", &advertisement());
         assert_eq!(faults, [Cause::new("metadata.name", "must be west.gw.1")]);
+    }
+
+    #[test]
+    fn a_service_is_named_by_member_namespace_and_name() {
+        let signed = json!({"payload": "e30=", "signature": "AA=="});
+        let mut value = json!({"spec": {
+            "member": "west", "namespace": "shop", "name": "cart", "cert": signed, "signed": signed,
+        }});
+        assert_eq!(service_faults("west.shop.cart", &value), []);
+        let faults = service_faults("west.shop.till", &value);
+        assert_eq!(faults, [Cause::new("metadata.name", "must be west.shop.cart")]);
+        value["spec"]["namespace"] = json!("shop.till");
+        let faults = service_faults("west.shop.till.cart", &value);
+        assert_eq!(faults, [Cause::new("spec.namespace", "required: an RFC 1123 label")]);
     }
 
     #[test]

@@ -6,13 +6,14 @@ use super::{
     account::Caller,
     draft::Draft,
     failure::{Cause, Failure},
-    gate::{ClusterSetGate, News, Offer},
+    gate::{Admission, ClusterSetGate, News, Offer, Refusal},
     limit::Limits,
     object::{Key, Object, addressed, born, faults, succeeds},
     patch::Change,
     resource::{Resource, Writers},
     store::Anchor,
 };
+use sealane_api::kinds::ACCEPT_LINK;
 use serde_json::Value;
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -266,7 +267,11 @@ impl Writing {
             offered: &body["spec"],
             now: draft.now,
         };
-        let admission = self.gate.judge(&offer).map_err(|refusal| {
+        let judged = match self.gate.judge(&offer) {
+            Err(refusal) if refusal.is_link_fork() => self.take_other_side(body, &offer, refusal),
+            judged => judged,
+        };
+        let admission = judged.map_err(|refusal| {
             let causes = vec![Cause::new("spec.signed", refusal.to_string())];
             Failure::invalid(self.resource.kind, name, causes)
         })?;
@@ -284,6 +289,29 @@ impl Writing {
             }
         }
         Ok(())
+    }
+
+    /// Which side of a fork of root links is right no broker can tell: the administrator may, by an
+    /// annotation that names how many links his side has. It is judged as if nothing were held then.
+    fn take_other_side(
+        &self,
+        body: &Value,
+        offer: &Offer<'_>,
+        refusal: Refusal,
+    ) -> Result<Admission, Refusal> {
+        if !self.caller.is_admin() {
+            return Err(refusal);
+        }
+        let links = body["spec"]["links"].as_array().map_or(0, Vec::len).to_string();
+        if body["metadata"]["annotations"][ACCEPT_LINK] == links {
+            return self.gate.judge(&Offer { held: None, ..*offer });
+        }
+        let hint = format!(
+            "{}; once that is sure: sealane clusterset apply --replace-fork, or the annotation \
+             {ACCEPT_LINK}: {links:?}",
+            refusal.message
+        );
+        Err(Refusal { message: hint, ..refusal })
     }
 
     fn check_room(
@@ -312,8 +340,8 @@ impl Writing {
         if is_new && self.resource.writers == Writers::OwningMember {
             let member = key.name.split('.').next().unwrap_or_default();
             let first = Key { name: format!("{member}."), ..key.clone() };
-            if draft.with_prefix(&first).len() >= self.limits.objects_per_member {
-                let limit = self.limits.objects_per_member;
+            let limit = (self.resource.most_of_member)(&self.limits);
+            if draft.with_prefix(&first).len() >= limit {
                 return exceeded(format!("exceeded quota: {limit} objects of member {member}"));
             }
         }

@@ -157,6 +157,88 @@ async fn a_forgotten_place_is_listed_again_and_the_broker_is_not_away() {
     }
 }
 
+/// A broker of which advertisements are forgotten as `forgets` says: from (lists, pages, watches) so far,
+/// the answer to the next request, if it is not the usual one.
+async fn forgetful(
+    forgets: impl Fn(&str, [u32; 2]) -> Option<Reply> + Send + Sync + 'static,
+) -> Door {
+    let counts = std::sync::Mutex::new([0, 0]);
+    Door::open(move |path| {
+        let is_watch = path.contains("watch=true");
+        if path.contains("clustersets") {
+            return if is_watch {
+                Reply::Watch(vec![])
+            } else {
+                Reply::Whole(200, list("1", "", &[]))
+            };
+        }
+        let mut counts = counts.lock().unwrap();
+        counts[usize::from(is_watch)] += 1;
+        let usual = || match is_watch {
+            true => Reply::Watch(vec![]),
+            false => {
+                let name = format!("list.{}", counts[0]);
+                Reply::Whole(200, list("5", "", &[item(&name, "5", json!({}))]))
+            }
+        };
+        forgets(path, *counts).unwrap_or_else(usual)
+    })
+    .await
+}
+
+fn gone() -> serde_json::Value {
+    json!({"kind": "Status", "status": "Failure", "code": 410, "reason": "Expired", "message": "too old"})
+}
+
+#[tokio::test]
+async fn a_watch_that_is_refused_with_410_is_listed_again_and_the_broker_is_not_away() {
+    let door = forgetful(|path, [_, watches]| {
+        (path.contains("watch=true") && watches == 1).then(|| Reply::Whole(410, gone()))
+    })
+    .await;
+    let mut told = Told::by(vec![door.broker()]);
+    let reachable = format!("reachable {}", door.broker().url);
+    for event in [&*reachable, "ClusterSets: ", "Advertisements: list.1", "Advertisements: list.2"]
+    {
+        assert_eq!(short(&told.next().await), event);
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_is_forgotten_between_two_pages_is_begun_anew_and_loses_nothing() {
+    let door = forgetful(|path, [lists, _]| match (path.contains("watch=true"), lists) {
+        (false, 1) => Some(Reply::Whole(200, list("5", "more", &[item("old.1", "5", json!({}))]))),
+        (false, 2) => Some(Reply::Whole(410, gone())),
+        _ => None,
+    })
+    .await;
+    let mut told = Told::by(vec![door.broker()]);
+    let reachable = format!("reachable {}", door.broker().url);
+    for event in [&*reachable, "ClusterSets: ", "Advertisements: list.3"] {
+        assert_eq!(short(&told.next().await), event);
+    }
+}
+
+#[tokio::test]
+async fn a_broker_that_forgets_every_list_is_away_and_is_found_when_it_does_not() {
+    let door = forgetful(|path, [lists, _]| {
+        let page = list("5", "more", &[item("old.1", "5", json!({}))]);
+        match path.contains("watch=true") || lists > 6 {
+            true => None,
+            false if path.contains("continue=more") => Some(Reply::Whole(410, gone())),
+            false => Some(Reply::Whole(200, page)),
+        }
+    })
+    .await;
+    let mut told = Told::by(vec![door.broker()]);
+    let reachable = format!("reachable {}", door.broker().url);
+    expect(&mut told, &[&reachable, "ClusterSets: "]).await;
+    let away = told.next().await;
+    let BoardEvent::Unreachable { cause, .. } = away else { panic!("{away:?}") };
+    assert!(cause.contains("forgot 3 lists"), "{cause}");
+    expect(&mut told, &[&reachable, "ClusterSets: ", "Advertisements: list.7"]).await;
+}
+
 #[tokio::test]
 async fn a_watch_that_ends_goes_on_where_it_ended() {
     let watches = std::sync::Mutex::new(0);

@@ -2,9 +2,10 @@
 
 use crate::support::*;
 use kube::{
-    Client,
-    api::{ListParams, Patch, PatchParams},
+    Client, ResourceExt,
+    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams},
 };
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader},
@@ -64,74 +65,166 @@ impl Drop for Process {
     }
 }
 
-/// Name to the version that the broker said it has stored.
-type Acknowledged = Arc<Mutex<BTreeMap<String, u64>>>;
+/// Acknowledged writes until the test ends.
+const WRITES: usize = 1_000;
+/// Acknowledged writes between two kills.
+const BETWEEN: usize = 40;
+const WRITERS: usize = 8;
+/// Objects of one writer.
+const OBJECTS: u64 = 6;
+/// Overridden by `SEALANE_KILL_SEED`; the instants of kills and what is written follow from it.
+const SEED: u64 = 1;
 
-/// Writes until the broker is gone.
+/// What one writer knows of one object: what it wrote and had acknowledged last, what it tried since
+/// without an answer, and whether it ever had an answer.
+#[derive(Debug, Clone, Default)]
+struct Known {
+    /// Version, and the word written there; no word where it was deleted.
+    acknowledged: Option<(u64, Option<String>)>,
+    tried: Vec<Option<String>>,
+}
+
+type Knowledge = Arc<Mutex<BTreeMap<String, Known>>>;
+
+/// Writes and deletes its own objects until the broker is gone.
 async fn write_on(
     client: Client,
     writer: usize,
-    round: usize,
-    (acknowledged, writes): (Acknowledged, Arc<AtomicUsize>),
+    mut random: StdRng,
+    knowledge: Knowledge,
+    writes: Arc<AtomicUsize>,
 ) {
     let api = advertisements(&client);
-    for at in 0.. {
-        let object =
-            advertisement("west", &format!("w{writer}n{}", at % 30), &format!("{round}.{at}"));
-        let name = object.metadata.name.clone().unwrap();
-        let apply = PatchParams::apply("test");
-        let stored = api.patch(&name, &apply, &Patch::Apply(&object)).await;
-        match stored {
-            Ok(stored) => {
-                let version = stored.metadata.resource_version.unwrap().parse().unwrap();
-                acknowledged.lock().unwrap().insert(name, version);
-                writes.fetch_add(1, Ordering::Relaxed);
+    let apply = PatchParams::apply("test");
+    loop {
+        let gateway = format!("w{writer}n{}", random.random_range(0..OBJECTS));
+        let name = format!("west.{gateway}");
+        let word: u64 = random.random();
+        let is_delete = random.random_range(0..8) == 0;
+        let word = (!is_delete).then(|| format!("{word:016x}"));
+        let known = |change: &mut dyn FnMut(&mut Known)| {
+            change(knowledge.lock().unwrap().entry(name.clone()).or_default());
+        };
+        known(&mut |it| it.tried.push(word.clone()));
+        let answered = match &word {
+            Some(word) => {
+                let object = advertisement("west", &gateway, word);
+                api.patch(&name, &apply, &Patch::Apply(&object))
+                    .await
+                    .map(|stored| stored.metadata.resource_version.unwrap().parse::<u64>().unwrap())
             }
+            None => api.delete(&name, &DeleteParams::default()).await.map(|_| 0),
+        };
+        let version = match answered {
+            Ok(version) => version,
+            // There was nothing to delete: an answer like any other.
+            Err(kube::Error::Api(status)) if status.code == 404 && is_delete => 0,
             Err(kube::Error::Api(status)) => panic!("{status:?}"),
             Err(_) => return,
+        };
+        known(&mut |it| {
+            let before = it.acknowledged.as_ref().map_or(0, |(version, _)| *version);
+            assert!(is_delete || version > before, "{name}: {version} after {before}");
+            *it = Known {
+                acknowledged: Some((version.max(before), word.clone())),
+                tried: Vec::new(),
+            };
+        });
+        writes.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The word of an object, which stands in all its parts.
+fn word_of(object: &DynamicObject) -> String {
+    let spec = &object.data["spec"];
+    let parts = ["cert", "signed"].map(|part| spec[part]["payload"].as_str().unwrap_or_default());
+    assert_eq!(parts[0], parts[1], "half of a write: {spec}");
+    let (name, gateway) = (object.name_any(), spec["gateway"].as_str().unwrap_or_default());
+    assert_eq!(name, format!("west.{gateway}"), "half of a write: {spec}");
+    assert_eq!(
+        spec["view"]["networks"].as_array().map(Vec::len),
+        Some(2),
+        "half of a write: {spec}"
+    );
+    parts[0].to_owned()
+}
+
+/// Each object is what was acknowledged last, or what was tried after that; versions are where they were
+/// or above.
+fn nothing_is_lost(stored: &BTreeMap<String, (u64, String)>, knowledge: &Knowledge) {
+    for (name, known) in knowledge.lock().unwrap().iter() {
+        let found = stored.get(name).map(|(_, word)| word.clone());
+        let acknowledged = known.acknowledged.as_ref().and_then(|(_, word)| word.clone());
+        let may_be = found == acknowledged || known.tried.contains(&found);
+        assert!(may_be, "{name} is {found:?}, and was {known:?}");
+        if let (Some((version, word)), Some((last, Some(said)))) =
+            (stored.get(name), &known.acknowledged)
+        {
+            assert!(
+                version >= last && (version > last || word == said),
+                "{name} {version} {known:?}"
+            );
         }
+    }
+    for name in stored.keys() {
+        assert!(knowledge.lock().unwrap().contains_key(name), "{name} was written by nobody");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_acknowledged_write_is_lost_when_the_broker_is_killed() {
+    let seed = std::env::var("SEALANE_KILL_SEED").map_or(SEED, |seed| seed.parse().unwrap());
+    let mut random = StdRng::seed_from_u64(seed);
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
-    let acknowledged = Acknowledged::default();
-    let writes = Arc::new(AtomicUsize::new(0));
-    let mut highest = 0;
-    for round in 0..6 {
+    let (knowledge, writes) = (Knowledge::default(), Arc::new(AtomicUsize::new(0)));
+    let (mut highest, mut kills) = (0, 0);
+    while writes.load(Ordering::Relaxed) < WRITES {
         let process = Process::start(&data, "127.0.0.1:0");
         let admin = client(&data.join("admin.kubeconfig"), None).await;
         let list = advertisements(&admin).list(&ListParams::default()).await.unwrap();
         let version: u64 = list.metadata.resource_version.clone().unwrap().parse().unwrap();
         assert!(version >= highest, "the version went back from {highest} to {version}");
-        let stored: BTreeMap<String, u64> = list
+        let stored: BTreeMap<String, (u64, String)> = list
             .into_iter()
             .map(|object| {
-                let version = object.metadata.resource_version.unwrap();
-                (object.metadata.name.unwrap(), version.parse().unwrap())
+                let own: u64 = object.metadata.resource_version.clone().unwrap().parse().unwrap();
+                assert!(own <= version, "an object is ahead of its list");
+                (object.name_any(), (own, word_of(&object)))
             })
             .collect();
-        for (name, version) in &*acknowledged.lock().unwrap() {
-            assert!(stored.get(name).is_some_and(|stored| stored >= version), "{name} is lost");
+        nothing_is_lost(&stored, &knowledge);
+        highest = version;
+        // What nobody answered is decided: from here on it is what is there.
+        for (name, known) in knowledge.lock().unwrap().iter_mut() {
+            let (own, word) = stored.get(name).cloned().unzip();
+            *known = Known { acknowledged: Some((own.unwrap_or(0), word)), tried: Vec::new() };
         }
-        let writers: Vec<_> = (0..8)
+        let until = writes.load(Ordering::Relaxed) + BETWEEN;
+        let writers: Vec<_> = (0..WRITERS)
             .map(|writer| {
-                let memory = (Arc::clone(&acknowledged), Arc::clone(&writes));
-                tokio::spawn(write_on(admin.clone(), writer, round, memory))
+                let (knowledge, writes) = (Arc::clone(&knowledge), Arc::clone(&writes));
+                let random = StdRng::seed_from_u64(random.random());
+                tokio::spawn(write_on(admin.clone(), writer, random, knowledge, writes))
             })
             .collect();
-        let written = || async { writes.load(Ordering::Relaxed) >= 40 * (round + 1) };
+        let written = || async { writes.load(Ordering::Relaxed) >= until };
         eventually("some writes are acknowledged", written).await;
         // The instant is what the test is about, so this waits for time and not for a condition.
-        tokio::time::sleep(Duration::from_millis(rand::random_range(0..200))).await;
+        tokio::time::sleep(Duration::from_micros(random.random_range(0..20_000))).await;
         process.kill();
+        kills += 1;
         for writer in writers {
             writer.await.unwrap();
         }
-        highest = acknowledged.lock().unwrap().values().copied().max().unwrap_or(highest);
+        let known = knowledge.lock().unwrap();
+        let versions = known.values().filter_map(|it| it.acknowledged.as_ref().map(|(at, _)| *at));
+        highest = versions.max().unwrap_or(0).max(highest);
     }
+    let writes = writes.load(Ordering::Relaxed);
+    println!(
+        "seed {seed}: {kills} kills, {writes} acknowledged writes, version {highest}, none lost"
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Owns the application of a parsed UAPI `set` to a device. Owns neither its text (`uapi`) nor the
 //! sockets: a new port is bound by the caller first, and told with `set_listen_port`.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
@@ -41,6 +42,21 @@ impl Device {
     pub fn forget_local_addresses(&self) {
         for member in self.members.values() {
             member.peer.lane().forget_local();
+        }
+    }
+
+    /// Has every lane answer from another local address than one that `leads` says is no longer on the
+    /// way to its peer.
+    pub fn review_local_addresses(&self, leads: impl Fn(SocketAddr, IpAddr) -> bool) {
+        for member in self.members.values() {
+            // The lane is not held meanwhile: packets wait for it.
+            let question = member.peer.lane().local_in_question();
+            let Some((remote, local)) = question else { continue };
+            if leads(remote, local) {
+                member.peer.lane().found_on_the_way(local);
+            } else {
+                member.peer.lane().found_astray(local);
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! Owns one lane: the sessions with one peer, where the peer is, what was counted, and the rules
 //! when an endpoint is believed and when a handshake is sent. Owns neither routing nor sockets.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::endpoint::{Endpoint, Outgoing};
@@ -82,6 +83,9 @@ pub struct Lane {
     /// When the successor of the sessions that fade took over.
     succeeded: Option<Uptime>,
     endpoint: Option<Endpoint>,
+    /// A local address that no longer lies on the way to the peer: what still comes in there does not
+    /// have us answer from it.
+    stray: Option<IpAddr>,
     timers: Timers,
     traffic: Traffic,
     unconfirmed: Option<u32>,
@@ -110,6 +114,7 @@ impl Lane {
             fate: Fate::RunsOut,
             succeeded: None,
             endpoint: None,
+            stray: None,
             timers: Timers::new(spread, now),
             traffic: Traffic::default(),
             unconfirmed: None,
@@ -188,6 +193,24 @@ impl Lane {
         if let Some(endpoint) = &mut self.endpoint {
             endpoint.local = None;
         }
+    }
+
+    /// The peer's address and the local one that we answer from or would: is it still on the way?
+    #[must_use]
+    pub fn local_in_question(&self) -> Option<(SocketAddr, IpAddr)> {
+        let endpoint = self.endpoint?;
+        Some((endpoint.remote, endpoint.local.or(self.stray)?))
+    }
+
+    /// Takes note that `local` lies on the way to the peer; from now on it is answered from again.
+    pub fn found_on_the_way(&mut self, local: IpAddr) {
+        self.stray = self.stray.filter(|stray| *stray != local);
+    }
+
+    /// Takes note that `local` no longer lies on the way to the peer; the kernel chooses again.
+    pub fn found_astray(&mut self, local: IpAddr) {
+        self.stray = Some(local);
+        self.forget_local();
     }
 
     /// What was counted.
@@ -456,6 +479,8 @@ impl Lane {
     fn received(&mut self, len: usize, from: Endpoint, now: Uptime) {
         self.traffic.rx_bytes += len as u64;
         self.timers.received(now);
+        let local = from.local.filter(|local| self.stray != Some(*local));
+        let from = Endpoint { local, ..from };
         if self.endpoint != Some(from) {
             self.endpoint = Some(from);
         }

@@ -361,6 +361,24 @@ fn a_prefix_in_the_accept_set_may_be_sent_by_several_and_is_sent_to_one() {
 }
 
 #[test]
+fn an_address_that_is_no_longer_on_the_way_is_answered_from_once_it_is_again() {
+    let (mut a, mut b) = connected();
+    let own = b.address.ip();
+    let answers_from = |b: &mut Host| b.send(&udp("10.2.0.1", "10.1.0.1", b"back"))[0].to.local;
+    assert_eq!(answers_from(&mut b), Some(own), "where the peer last sent to");
+    b.device.review_local_addresses(|_, _| false);
+    assert_eq!(answers_from(&mut b), None, "as the kernel chooses");
+    let still = a.send(&udp("10.1.0.1", "10.2.0.1", b"by the old way"));
+    deliver(&mut a, &mut b, still);
+    assert_eq!(answers_from(&mut b), None, "the peer has not followed yet");
+    let a_address = a.address;
+    b.device.review_local_addresses(|remote, local| (remote, local) == (a_address, own));
+    let again = a.send(&udp("10.1.0.1", "10.2.0.1", b"again"));
+    deliver(&mut a, &mut b, again);
+    assert_eq!(answers_from(&mut b), Some(own));
+}
+
+#[test]
 fn the_endpoint_follows_authentic_messages_only() {
     let (mut a, mut b) = connected();
     let (home, moved): (SocketAddr, SocketAddr) = (a.address, "203.0.113.5:4444".parse().unwrap());

@@ -74,5 +74,5 @@ pub fn join(
 }
 
 fn is_greeting(line: &str) -> bool {
-    ["url ", "spki ", "try "].iter().any(|key| line.starts_with(key))
+    ["url ", "pin ", "try "].iter().any(|key| line.starts_with(key))
 }

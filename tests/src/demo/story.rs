@@ -6,6 +6,7 @@ use crate::demo::teller::{Teller, say};
 use crate::demo::{farewell, faults, prologue, traffic};
 use crate::lab::error::LabError;
 use crate::lab::kept;
+use crate::product::command;
 use crate::product::traces::Traces;
 
 /// The lab's name.
@@ -39,7 +40,19 @@ pub fn tell(ending: Ending) -> Result<bool, LabError> {
     }
     summary.print(&teller);
     if ending == Ending::Kept {
-        say(&format!("\n{}", cast.ground.lab.keep()?));
+        let kept = cast.ground.lab.keep()?;
+        say(&format!("\n{kept}\n\nFor example:"));
+        let (admin, pod) = (command::KUBECONFIG, cast.tokyo.far.link.addresses()[0]);
+        for line in [
+            "edge sealane status",
+            "berlin-gw sealane peers",
+            "berlin-worker sealane routes",
+            "edge sealane ping tokyo",
+            &format!("edge sealane trace self {pod}"),
+            &format!("admin kubectl --kubeconfig {admin} get advertisements"),
+        ] {
+            say(&format!("  {} {line}", kept.enter.display()));
+        }
         say("remove it with: make demo-down");
     }
     Ok(summary.holds())

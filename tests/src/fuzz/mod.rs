@@ -3,6 +3,7 @@
 
 pub mod target;
 pub mod trust;
+pub mod service;
 pub mod wire;
 pub mod corpus;
 pub mod mutate;

@@ -3,7 +3,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use crate::fuzz::{trust, wire};
+use crate::fuzz::{service, trust, wire};
 
 /// What came of one input, in short: inputs that lead elsewhere than all before are worth keeping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,6 +56,7 @@ pub const ALL: &[Target] = &[
     Target { name: "netfilter", run: wire::netfilter, seeds: wire::netfilters },
     Target { name: "netlink", run: wire::netlink, seeds: wire::netlinks },
     Target { name: "probe", run: wire::probe, seeds: wire::probes },
+    Target { name: "service", run: service::service, seeds: service::services },
     Target { name: "token", run: trust::token, seeds: trust::tokens },
     Target { name: "trace", run: wire::trace, seeds: wire::traces },
     Target { name: "uapi", run: wire::uapi, seeds: wire::uapis },

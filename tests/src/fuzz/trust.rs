@@ -24,17 +24,17 @@ use zeroize::Zeroizing;
 
 use crate::fuzz::target::{Outcome, Seed};
 
-const NOW: UnixTime = UnixTime(1_800_000_000);
+pub(super) const NOW: UnixTime = UnixTime(1_800_000_000);
 const ROOT: u8 = 1;
 const RECOVERY: u8 = 2;
-const IDENTITY: u8 = 3;
+pub(super) const IDENTITY: u8 = 3;
 const GATEWAY: u8 = 4;
 
-fn seed(byte: u8) -> SigningSeed {
+pub(super) fn seed(byte: u8) -> SigningSeed {
     SigningSeed::from_bytes(Zeroizing::new([byte; 32]))
 }
 
-fn id() -> ClusterSetId {
+pub(super) fn id() -> ClusterSetId {
     ClusterSetId::of_genesis(&seed(ROOT).public(), &seed(RECOVERY).public())
 }
 
@@ -91,7 +91,7 @@ fn word(sequence: u64) -> Option<AdvertisementSpec> {
 }
 
 /// A host that believes the list and, if it is the second of the pair, b.g1.
-fn host(believing: Option<&AdvertisementSpec>) -> Option<(Receiver, LocalFacts)> {
+pub(super) fn host(believing: Option<&AdvertisementSpec>) -> Option<(Receiver, LocalFacts)> {
     let facts = facts()?;
     let mut receiver = Receiver::new(id(), ListPosition::default());
     receiver.accept_clusterset(NOW, &facts, &signed_list()?);
@@ -101,7 +101,7 @@ fn host(believing: Option<&AdvertisementSpec>) -> Option<(Receiver, LocalFacts)>
     Some((receiver, facts))
 }
 
-fn way(verdict: &Verdict) -> Outcome {
+pub(super) fn way(verdict: &Verdict) -> Outcome {
     match verdict {
         Verdict::Rejected(rejected) => Outcome::refused((rejected.reason, &rejected.detail)),
         Verdict::Accepted { warnings, dropped } => {

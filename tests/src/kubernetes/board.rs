@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use sealane_broker::access::{Broker, BrokerAddress, Credential};
@@ -16,6 +15,7 @@ use tempfile::TempDir;
 
 use crate::assets::program::{ETCD, KUBE_APISERVER, KUBECTL};
 use crate::kubernetes::api_server::Seat;
+use crate::kubernetes::error::BoardError;
 use crate::kubernetes::program::{Program, free_port};
 use crate::lab::wait::eventually;
 use crate::lab::world::built;
@@ -60,7 +60,7 @@ impl Board {
     ///
     /// # Errors
     /// A program cannot be had, or does not come up; its log is in the error.
-    pub fn start(make: Make) -> anyhow::Result<Option<Self>> {
+    pub fn start(make: Make) -> Result<Option<Self>, BoardError> {
         let Some(kubectl) = KUBECTL.obtain()? else { return Ok(None) };
         match make {
             Make::ApiServer => {
@@ -77,7 +77,7 @@ impl Board {
     ///
     /// # Errors
     /// As [`Board::start`].
-    pub fn without_cache() -> anyhow::Result<Option<Self>> {
+    pub fn without_cache() -> Result<Option<Self>, BoardError> {
         let programs = (KUBE_APISERVER.obtain()?, ETCD.obtain()?, KUBECTL.obtain()?);
         let (Some(server), Some(etcd), Some(kubectl)) = programs else { return Ok(None) };
         Self::api_server([&server, &etcd], kubectl, &["--watch-cache=false"]).map(Some)
@@ -87,22 +87,23 @@ impl Board {
         [server, etcd]: [&Path; 2],
         kubectl: PathBuf,
         flags: &[&str],
-    ) -> anyhow::Result<Self> {
-        let folder = tempfile::tempdir()?;
+    ) -> Result<Self, BoardError> {
+        let folder = folder()?;
+        let port = || free_port().map_err(BoardError::at("a free port"));
         let seat = Seat {
             folder: folder.path().display().to_string(),
             address: Ipv4Addr::LOCALHOST.into(),
-            port: free_port()?,
-            etcd: [free_port()?, free_port()?],
+            port: port()?,
+            etcd: [port()?, port()?],
         };
         for (name, contents) in seat.files()? {
-            fs::write(folder.path().join(name), contents)?;
+            write(&folder.path().join(name), &contents)?;
         }
         let log = |name: &str| folder.path().join(name);
-        let etcd = Program::start(etcd, seat.etcd_arguments(), log("etcd.log"))?;
+        let etcd = start(etcd, seat.etcd_arguments(), log("etcd.log"))?;
         let mut arguments = seat.arguments();
         arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
-        let server = Program::start(server, arguments, log("api-server.log"))?;
+        let server = start(server, arguments, log("api-server.log"))?;
         let kubeconfig = folder.path().join("admin.kubeconfig");
         let mut board = Self {
             make: Make::ApiServer,
@@ -126,8 +127,8 @@ impl Board {
         Ok(board)
     }
 
-    fn embedded(kubectl: PathBuf) -> anyhow::Result<Self> {
-        let folder = tempfile::tempdir()?;
+    fn embedded(kubectl: PathBuf) -> Result<Self, BoardError> {
+        let folder = folder()?;
         let data = folder.path().join("data");
         let flags = [
             "--listen=127.0.0.1:0",
@@ -138,23 +139,25 @@ impl Board {
         let mut arguments: Vec<String> = flags.map(str::to_owned).into();
         arguments
             .extend([format!("--data-dir={}", data.display()), format!("--history={HISTORY}")]);
-        let mut broker =
-            Program::start(&built("sealane-broker")?, arguments, folder.path().join("broker.log"))?;
+        let log = folder.path().join("broker.log");
+        let mut broker = start(&built("sealane-broker")?, arguments, log)?;
         let what = "sealane-broker listens";
         eventually(START, what, || match broker.said() {
             said if said.contains("try ") => Ok(Ok(())),
-            said if broker.has_ended() => Ok(Err(anyhow::anyhow!("it ended: {said}"))),
+            said if broker.has_ended() => Ok(Err(BoardError::Ended { said })),
             said => Err(said),
         })??;
         let said = broker.said();
         let told = |key: &str| said.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
-        let (url, pin) = told("url ").zip(told("spki ")).context("it said neither url nor spki")?;
-        let pin = URL_SAFE_NO_PAD.decode(pin.trim_start_matches("sha256:"))?;
+        let unreadable = || BoardError::unreadable("its url and pin", &said);
+        let (url, pin) = told("url ").zip(told("pin ")).ok_or_else(unreadable)?;
+        let pin = URL_SAFE_NO_PAD.decode(pin.trim_start_matches("sha256:")).ok();
+        let pin = pin.and_then(|pin| pin.as_slice().try_into().ok()).ok_or_else(unreadable)?;
         Ok(Self {
             make: Make::Embedded,
             url: url.to_owned(),
             kubeconfig: data.join("admin.kubeconfig"),
-            pin: SpkiPin(pin.as_slice().try_into()?),
+            pin: SpkiPin(pin),
             kubectl,
             programs: vec![broker],
             seat: None,
@@ -163,7 +166,7 @@ impl Board {
     }
 
     /// Waits for the server's certificate, and writes the kubeconfig that trusts it.
-    fn trust(&mut self) -> anyhow::Result<()> {
+    fn trust(&mut self) -> Result<(), BoardError> {
         let Some(seat) = self.seat.clone() else { return Ok(()) };
         let certificate = eventually(START, "the API server has a certificate", || {
             let text = fs::read_to_string(seat.certificate()).map_err(|fault| fault.to_string());
@@ -175,25 +178,25 @@ impl Board {
         let first =
             certificate.split_inclusive("-----END CERTIFICATE-----").next().unwrap_or_default();
         let der: String = first.lines().filter(|line| !line.starts_with("-----")).collect();
-        let der = STANDARD.decode(der)?;
-        self.pin = spki_of(&der.into()).context("its certificate has no key")?;
-        fs::write(&self.kubeconfig, seat.kubeconfig(&STANDARD.encode(certificate), NAMESPACE))?;
-        Ok(())
+        let key = STANDARD.decode(der).ok().and_then(|der| spki_of(&der.into()));
+        let unreadable = || BoardError::unreadable("the key of its certificate", &certificate);
+        self.pin = key.ok_or_else(unreadable)?;
+        write(&self.kubeconfig, &seat.kubeconfig(&STANDARD.encode(&certificate), NAMESPACE))
     }
 
-    fn answers(&mut self) -> anyhow::Result<()> {
+    fn answers(&mut self) -> Result<(), BoardError> {
         eventually(START, "the broker answers", || match self.kubectl("get --raw /readyz") {
             Ok(_) => Ok(Ok(())),
             Err(_) if self.programs.iter_mut().any(Program::has_ended) => {
                 let said: String = self.programs.iter().map(Program::said).collect();
-                Ok(Err(anyhow::anyhow!("it ended: {said}")))
+                Ok(Err(BoardError::Ended { said }))
             }
             Err(fault) => Err(fault),
         })?
     }
 
     /// Definitions and policies come into force a moment after they were written.
-    fn is_in_force(&self) -> anyhow::Result<()> {
+    fn is_in_force(&self) -> Result<(), BoardError> {
         eventually(START, "our kinds are served", || self.kubectl("get sealane"))?;
         eventually(START, "our kinds are explained", || self.kubectl("explain advertisement"))?;
         let visitor = format!(
@@ -219,12 +222,12 @@ impl Board {
     ///
     /// # Errors
     /// It cannot be made.
-    pub fn namespace(&self, name: &str) -> anyhow::Result<()> {
+    pub fn namespace(&self, name: &str) -> Result<(), BoardError> {
         if self.make == Make::ApiServer {
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/broker/members.yaml");
-            let manifests = fs::read_to_string(path)?.replace(NAMESPACE, name);
+            let manifests = fs::read_to_string(&path).map_err(BoardError::at("members.yaml"))?;
             let file = self.folder.path().join(format!("{name}.yaml"));
-            fs::write(&file, manifests)?;
+            write(&file, &manifests.replace(NAMESPACE, name))?;
             self.kubectl(&format!("apply -f {}", file.display()))?;
         }
         Ok(())
@@ -235,15 +238,19 @@ impl Board {
     ///
     /// # Errors
     /// It does not.
-    pub fn forget(&self) -> anyhow::Result<()> {
+    pub fn forget(&self) -> Result<(), BoardError> {
         let Some(seat) = &self.seat else { return Ok(()) };
-        let ask = |path: &str, body: &str| -> anyhow::Result<serde_json::Value> {
+        let ask = |path: &str, body: &str| -> Result<serde_json::Value, BoardError> {
             let url = format!("{}/v3/kv/{path}", seat.etcd_url());
-            let output = Command::new("curl").args(["-sS", "--fail", "-d", body, &url]).output()?;
-            Ok(serde_json::from_str(&text(output)?)?)
+            let mut curl = Command::new("curl");
+            let curl = curl.args(["-sS", "--fail", "-d", body, &url]);
+            let said = text(curl.output().map_err(BoardError::at("curl"))?)?;
+            serde_json::from_str(&said)
+                .map_err(|cause| BoardError::unreadable("an answer of etcd", cause))
         };
         let held = ask("range", r#"{"key": "eA=="}"#)?;
-        let revision = held["header"]["revision"].as_str().context("etcd has no revision")?;
+        let revision = held["header"]["revision"].as_str();
+        let revision = revision.ok_or_else(|| BoardError::unreadable("etcd's revision", &held))?;
         ask("compaction", &format!(r#"{{"revision": "{revision}", "physical": true}}"#)).map(drop)
     }
 
@@ -251,19 +258,21 @@ impl Board {
     ///
     /// # Errors
     /// It ends with another code than 0; its words are the error.
-    pub fn kubectl(&self, arguments: &str) -> anyhow::Result<String> {
-        text(self.kubectl_command(arguments).stdin(Stdio::null()).output()?)
+    pub fn kubectl(&self, arguments: &str) -> Result<String, BoardError> {
+        let output = self.kubectl_command(arguments).stdin(Stdio::null()).output();
+        text(output.map_err(BoardError::at("kubectl"))?)
     }
 
     /// The same with something on its standard input.
     ///
     /// # Errors
     /// As [`Board::kubectl`].
-    pub fn kubectl_with(&self, arguments: &str, input: &str) -> anyhow::Result<String> {
-        let file = tempfile::NamedTempFile::new()?;
-        fs::write(file.path(), input)?;
-        let input = fs::File::open(file.path())?;
-        text(self.kubectl_command(arguments).stdin(input).output()?)
+    pub fn kubectl_with(&self, arguments: &str, input: &str) -> Result<String, BoardError> {
+        let file = tempfile::NamedTempFile::new().map_err(BoardError::at("a file"))?;
+        write(file.path(), input)?;
+        let input = fs::File::open(file.path()).map_err(BoardError::at("a file"))?;
+        let output = self.kubectl_command(arguments).stdin(input).output();
+        text(output.map_err(BoardError::at("kubectl"))?)
     }
 
     /// `kubectl`, not yet started.
@@ -280,7 +289,7 @@ impl Board {
     ///
     /// # Errors
     /// The kubeconfig does not work.
-    pub async fn admin(&self, namespace: &str) -> anyhow::Result<Broker> {
+    pub async fn admin(&self, namespace: &str) -> Result<Broker, BoardError> {
         let mut broker = sealane_broker::access::from_kubeconfig(&self.kubeconfig, None).await?;
         namespace.clone_into(&mut broker.namespace);
         Ok(broker)
@@ -290,7 +299,7 @@ impl Board {
     ///
     /// # Errors
     /// The address is none.
-    pub fn client(&self, url: &str, namespace: &str, token: &str) -> anyhow::Result<Broker> {
+    pub fn client(&self, url: &str, namespace: &str, token: &str) -> Result<Broker, BoardError> {
         let address = BrokerAddress::parse(url, namespace, vec![self.pin])?;
         Ok(address.client(&Credential::new(token.to_owned()))?)
     }
@@ -299,21 +308,33 @@ impl Board {
     ///
     /// # Errors
     /// The broker refuses.
-    pub async fn member(&self, namespace: &str, member: &str) -> anyhow::Result<String> {
+    pub async fn member(&self, namespace: &str, member: &str) -> Result<String, BoardError> {
         let admin = self.admin(namespace).await?;
         let issued = sealane_broker::account::issue(&admin, member, 86_400).await?;
-        ensure!(issued.expires.is_some(), "the broker did not say how long the token is good for");
-        Ok(issued.token.to_string())
+        match issued.expires {
+            Some(_) => Ok(issued.token.to_string()),
+            None => Err(BoardError::unreadable("how long the token is good for", "nothing")),
+        }
     }
 }
 
-fn text(output: Output) -> anyhow::Result<String> {
+fn folder() -> Result<TempDir, BoardError> {
+    tempfile::tempdir().map_err(BoardError::at("a folder"))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), BoardError> {
+    fs::write(path, text).map_err(BoardError::at(path.display().to_string()))
+}
+
+fn start(program: &Path, arguments: Vec<String>, log: PathBuf) -> Result<Program, BoardError> {
+    let what = program.display().to_string();
+    Program::start(program, arguments, log).map_err(BoardError::at(what))
+}
+
+fn text(output: Output) -> Result<String, BoardError> {
+    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if !output.status.success() {
-        bail!(
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
+        return Err(BoardError::Refused { said: said(&output.stdout) + &said(&output.stderr) });
     }
-    Ok(String::from_utf8(output.stdout)?)
+    String::from_utf8(output.stdout).map_err(|cause| BoardError::unreadable("its words", cause))
 }

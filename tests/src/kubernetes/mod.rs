@@ -3,6 +3,7 @@
 
 pub mod api_server;
 pub mod program;
+pub mod error;
 pub mod board;
 pub mod detour;
 pub mod in_lab;

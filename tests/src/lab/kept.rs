@@ -36,11 +36,11 @@ pub struct Kept {
 
 impl fmt::Display for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "lab {} stays up; look around with, for example:", self.name)?;
-        for host in &self.hosts {
-            writeln!(f, "  {} {host} ip -br address", self.enter.display())?;
-        }
-        write!(f, "logs: {}/hosts/*/log/", self.dir.display())
+        writeln!(f, "lab {} stays up; look around with:", self.name)?;
+        writeln!(f, "  {} HOST [COMMAND...]", self.enter.display())?;
+        writeln!(f, "hosts: {}", self.hosts.join(" "))?;
+        writeln!(f, "logs: {}/hosts/*/log/", self.dir.display())?;
+        write!(f, "A host sees the processes of all: end one by its number, not by its name.")
     }
 }
 

@@ -45,7 +45,7 @@ impl Broker {
             let line = log.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
             line.trim().to_owned()
         };
-        Ok(Self { url: told("url "), spki: told("spki "), process })
+        Ok(Self { url: told("url "), spki: told("pin "), process })
     }
 
     /// Gives the administrator access, as by `scp`.

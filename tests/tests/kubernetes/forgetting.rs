@@ -10,6 +10,7 @@ use sealane_broker::board::Kind;
 use sealane_broker::mirror;
 use sealane_tests::kubernetes::board::{Board, HISTORY, Make, NAMESPACE};
 use sealane_tests::kubernetes::detour::Detour;
+use sealane_tests::kubernetes::error::BoardError;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -27,7 +28,7 @@ fn an_embedded_broker_that_forgot_says_so_and_members_list_again() {
     forgets(Board::start(Make::Embedded));
 }
 
-fn forgets(board: anyhow::Result<Option<Board>>) {
+fn forgets(board: Result<Option<Board>, BoardError>) {
     let Some(board) = board.unwrap() else { return };
     let runtime = runtime();
     runtime.block_on(places_that_are_forgotten_are_410(&board));

@@ -23,4 +23,5 @@ mod client;
 mod forgetting;
 mod kubectl;
 mod privilege;
+mod services;
 mod lanes;

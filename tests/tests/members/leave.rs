@@ -1,7 +1,10 @@
 //! Owns the tests that a member that leaves takes everything of it along, and says so.
 
+use std::time::Duration;
+
 use sealane_tests::lab::address::Family;
 use sealane_tests::lab::wait::eventually;
+use sealane_tests::lab::wire::Exit;
 use sealane_tests::product::agent::LANES;
 use sealane_tests::product::traces::Traces;
 use sealane_tests::product::{agent, command};
@@ -52,6 +55,22 @@ fn hosts_that_leave_are_as_before_they_joined(family: Family) {
         }
     }
     every_line_of_the_log_is_json(&stage);
+}
+
+#[test]
+fn a_leave_that_is_refused_changes_nothing() {
+    let _machine = shared();
+    let stage = Stage::joined("stay", Family::Dual);
+    stage.broker.process.kill().unwrap();
+    let flow = stage.flow(1000, Duration::from_secs(4));
+    let refused = stage.edge.host.command("sealane").arg("leave").output().unwrap();
+    assert_eq!(refused.exit, Some(Exit::Code(4)), "{refused:?}");
+    assert!(refused.stderr.contains("--without-broker"), "{refused:?}");
+    let report = flow.finish().unwrap();
+    assert_eq!(report.lost, 0, "{report:?}");
+    for (host, other) in [(&stage.edge.host, "berlin"), (&stage.berlin.gateway.host, "edge")] {
+        agent::reaches(host, &[other]).unwrap();
+    }
 }
 
 fn edge_is_withdrawn(stage: &Stage) {

@@ -150,7 +150,7 @@ fn found(ground: &Ground, machine: &Booted, address: &str) {
     };
     let kubeconfig = machine.run("cat /var/lib/sealane-broker/admin.kubeconfig").unwrap();
     ground.admin.write_file(command::KUBECONFIG, &kubeconfig).unwrap();
-    ground.admin.run(&command::init(&told("url "), &told("spki "))).unwrap();
+    ground.admin.run(&command::init(&told("url "), &told("pin "))).unwrap();
 }
 
 fn settings(ranges: [&str; 2]) -> Settings {

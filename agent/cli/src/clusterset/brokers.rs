@@ -52,6 +52,6 @@ fn checked_pin(text: &str) -> Result<SpkiPin, Failure> {
     keys::key_bytes(text).map(SpkiPin).map_err(|_| {
         let cause = "it is not 43 characters of base64url";
         Failure::new(Exit::Usage, format!("broker pin {text}"), cause)
-            .next("copy it from the line spki that sealane-broker prints at its start")
+            .next("copy it from the line pin that sealane-broker prints at its start")
     })
 }

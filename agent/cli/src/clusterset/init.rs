@@ -11,9 +11,8 @@ use sealane_api::names::ClusterSetId;
 use super::brokers::BrokerArgs;
 use super::folder::{FolderArgs, MANIFEST, ROOT_KEY};
 use super::manifest::{Manifest, ManifestError};
-use super::passphrase::PassphraseArgs;
+use super::passphrase::ProtectionArgs;
 use super::recovery;
-use super::root_key::{Cost, Protection, RootKeyFile};
 use crate::clock::{self, Length};
 use crate::failure::{Exit, Failure};
 use crate::random;
@@ -35,10 +34,7 @@ pub struct InitArgs {
     #[command(flatten)]
     folder: FolderArgs,
     #[command(flatten)]
-    passphrase: PassphraseArgs,
-    /// Keep the root key without a passphrase; its file mode is then all that protects it.
-    #[arg(long, conflicts_with = "passphrase_file")]
-    no_passphrase: bool,
+    protection: ProtectionArgs,
     /// Write the recovery key to this file (mode 0600) instead of showing it.
     #[arg(long, value_name = "FILE")]
     recovery_file: Option<PathBuf>,
@@ -87,7 +83,7 @@ pub fn run(args: &InitArgs) -> Result<Exit, Failure> {
         Genesis { root: root.public().to_string(), recovery: recovery.public().to_string() };
     let manifest =
         Manifest::sign(&root, genesis, Vec::new(), &list).map_err(ManifestError::from)?;
-    let root_file = root_file(args, &root)?;
+    let root_file = args.protection.file_of(&root)?;
     // A recovery key without its clusterset is harmless; the reverse is not.
     hand_over(&recovery, recovery_file)?;
     folder.keep_root(&root_file)?;
@@ -99,14 +95,6 @@ pub fn run(args: &InitArgs) -> Result<Exit, Failure> {
     ));
     note("next: sealane token create --cluster NAME --cidr NETWORK, once per member");
     Ok(Exit::Fine)
-}
-
-fn root_file(args: &InitArgs, root: &SigningSeed) -> Result<RootKeyFile, Failure> {
-    if args.no_passphrase {
-        return RootKeyFile::of(root, &Protection::ModeOnly);
-    }
-    let passphrase = args.passphrase.chosen()?;
-    RootKeyFile::of(root, &Protection::Sealed(&passphrase, Cost::RECOMMENDED))
 }
 
 fn hand_over(recovery: &SigningSeed, file: Option<SecretFile>) -> Result<(), Failure> {

@@ -1,12 +1,14 @@
-//! Owns where the passphrase of a root key comes from: a file, the environment or a terminal, never
-//! an argument. Does not own what it protects.
+//! Owns where the passphrase of a root key comes from (a file, the environment or a terminal, never an
+//! argument), and whether a new root key gets one. Does not own how it protects the key.
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use clap::Args;
+use sealane_api::keys::SigningSeed;
 use zeroize::Zeroizing;
 
+use super::root_key::{Cost, Protection, RootKeyFile};
 use crate::failure::{Exit, Failure};
 
 const VARIABLE: &str = "SEALANE_PASSPHRASE";
@@ -36,6 +38,27 @@ pub struct PassphraseArgs {
     pub passphrase_file: Option<PathBuf>,
 }
 
+/// How a new root key is kept.
+#[derive(Debug, Clone, Args)]
+pub struct ProtectionArgs {
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
+    /// Keep the new root key without a passphrase; its file mode is then all that protects it.
+    #[arg(long, conflicts_with = "passphrase_file")]
+    no_passphrase: bool,
+}
+
+impl ProtectionArgs {
+    /// Returns the file of a new root key.
+    pub fn file_of(&self, root: &SigningSeed) -> Result<RootKeyFile, Failure> {
+        if self.no_passphrase {
+            return RootKeyFile::of(root, &Protection::ModeOnly);
+        }
+        let passphrase = self.passphrase.chosen()?;
+        RootKeyFile::of(root, &Protection::Sealed(&passphrase, Cost::RECOMMENDED))
+    }
+}
+
 impl PassphraseArgs {
     /// Returns the passphrase of an existing key.
     pub fn known(&self) -> Result<Passphrase, Failure> {
@@ -46,7 +69,7 @@ impl PassphraseArgs {
     }
 
     /// Returns the passphrase of a new key; on a terminal it is typed twice.
-    pub fn chosen(&self) -> Result<Passphrase, Failure> {
+    fn chosen(&self) -> Result<Passphrase, Failure> {
         let passphrase = match self.unattended()? {
             Some(passphrase) => passphrase,
             None => {

@@ -11,9 +11,8 @@ use sealane_api::sign::{self, Appointed};
 
 use super::folder::{FolderArgs, ROOT_KEY};
 use super::manifest::{Manifest, ManifestError};
-use super::passphrase::PassphraseArgs;
+use super::passphrase::ProtectionArgs;
 use super::recovery;
-use super::root_key::{Cost, Protection, RootKeyFile};
 use super::sign::publish;
 use crate::board::BoardArgs;
 use crate::clock;
@@ -37,10 +36,7 @@ pub struct RotateRootArgs {
     #[command(flatten)]
     folder: FolderArgs,
     #[command(flatten)]
-    passphrase: PassphraseArgs,
-    /// Keep the new root key without a passphrase; its file mode is then all that protects it.
-    #[arg(long, conflicts_with = "passphrase_file")]
-    no_passphrase: bool,
+    protection: ProtectionArgs,
     /// File with the recovery key in force, - for standard input.
     #[arg(long, value_name = "FILE")]
     recovery_file: PathBuf,
@@ -59,7 +55,7 @@ pub async fn run(args: &RotateRootArgs) -> Result<Exit, Failure> {
     let recovery = in_force(args, &manifest)?;
     let board = args.board.open(&manifest.list).await?;
     let (root, next_recovery) = (random::seed()?, random::seed()?);
-    let root_file = protected(args, &root)?;
+    let root_file = args.protection.file_of(&root)?;
     let next = rotated(&manifest, &recovery, (&root, &next_recovery))?;
     // The list before the key: whichever is missing after a crash, the newest recovery key that was
     // handed over is in force or the old one is, and this command mends the rest.
@@ -96,14 +92,6 @@ fn in_force(args: &RotateRootArgs, manifest: &Manifest) -> Result<SigningSeed, F
         return Err(bad(cause, "use the one that was handed over with the last root key"));
     }
     Ok(recovery)
-}
-
-fn protected(args: &RotateRootArgs, root: &SigningSeed) -> Result<RootKeyFile, Failure> {
-    if args.no_passphrase {
-        return RootKeyFile::of(root, &Protection::ModeOnly);
-    }
-    let passphrase = args.passphrase.chosen()?;
-    RootKeyFile::of(root, &Protection::Sealed(&passphrase, Cost::RECOMMENDED))
 }
 
 /// The same list under one more link, for as long a life as before.

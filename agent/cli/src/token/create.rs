@@ -1,19 +1,13 @@
 //! Owns `sealane token create`: a new entry on the list, an account on the broker, and the token.
 
-use std::path::{Path, PathBuf};
-
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Args;
 use sealane_api::clusterset::{ClusterSet, JoinKey, MemberEntry};
 use sealane_api::keys::SigningSeed;
 use sealane_api::names::ClusterId;
 use sealane_api::time::{DAY_SECONDS, UnixTime};
-use sealane_api::token::Token;
 use sealane_broker::account::Credential;
-use zeroize::Zeroizing;
 
-use super::secret_file::{self, SecretFile};
+use super::content::{self, CredentialArgs, TokenFileArgs};
 use crate::board::Board;
 use crate::clock::{self, Length};
 use crate::clusterset::manifest::{Manifest, ManifestError};
@@ -21,7 +15,7 @@ use crate::clusterset::sign;
 use crate::failure::{Exit, Failure};
 use crate::member::{GrantArgs, SigningArgs};
 use crate::random;
-use crate::show::form::{note, print};
+use crate::show::form::note;
 
 const LONGEST_SECONDS: u64 = 90 * DAY_SECONDS;
 
@@ -51,25 +45,17 @@ pub struct CreateArgs {
     /// enrol anew.
     #[arg(long)]
     rekey: bool,
-    /// Life of the broker credential in the token; the broker may shorten it.
-    #[arg(long, value_name = "LENGTH", default_value = "365d")]
-    credential_valid_for: Length,
-    /// File with a broker credential made elsewhere, - for standard input.
-    #[arg(long, value_name = "FILE", conflicts_with = "kubeconfig")]
-    credential_file: Option<PathBuf>,
-    /// Where the token goes: a new file (mode 0600), or - for standard output.
-    #[arg(long, value_name = "FILE", default_value = "-")]
-    token_file: PathBuf,
+    #[command(flatten)]
+    credential: CredentialArgs,
+    #[command(flatten)]
+    output: TokenFileArgs,
     #[command(flatten)]
     signing: SigningArgs,
 }
 
 /// Makes a token.
 pub async fn run(args: &CreateArgs) -> Result<Exit, Failure> {
-    let output = match args.token_file.as_path() {
-        path if path == Path::new("-") => None,
-        path => Some(SecretFile::new_at(path)?),
-    };
+    let output = args.output.open()?;
     let folder = args.signing.folder.open()?;
     let manifest = folder.manifest()?;
     let now = clock::now();
@@ -84,12 +70,9 @@ pub async fn run(args: &CreateArgs) -> Result<Exit, Failure> {
         .next(&root, now, |list| admit(args, list, &join, now))
         .map_err(ManifestError::from)?;
     let credential = credential(args, board.as_ref()).await?;
-    let token = token_of(&manifest, &next, (&args.cluster, join, credential))?;
+    let token = content::token(&next, (&args.cluster, Some(join), credential))?;
     // The token first: a token without its entry is harmless, an entry whose token is lost is not.
-    match &output {
-        Some(file) => file.write(&token)?,
-        None => print(&Zeroizing::new(format!("{}\n", token.as_str())))?,
-    }
+    output.write(&token)?;
     folder.keep(&next)?;
     report(args, &next, now);
     sign::publish(board.as_ref(), &next).await
@@ -107,7 +90,8 @@ fn check(args: &CreateArgs, list: &ClusterSet) -> Result<(), Failure> {
         Some(_) if !args.rekey => refuse(
             Exit::BadInput,
             "it is on the list already",
-            "change its grant with sealane member update, or replace its identity with --rekey",
+            "change its grant with sealane member update, give it another broker credential with \
+             sealane token renew, or replace its identity with --rekey",
         ),
         None if args.rekey => refuse(Exit::BadInput, "it is not on the list", "leave out --rekey"),
         None if args.grant.cidrs.is_empty() => {
@@ -128,57 +112,13 @@ fn admit(args: &CreateArgs, list: &mut ClusterSet, join: &SigningSeed, now: Unix
 }
 
 async fn credential(args: &CreateArgs, board: Option<&Board>) -> Result<Credential, Failure> {
-    if let Some(board) = board {
-        if args.rekey {
-            // Whoever has the old token has its credential as well.
-            board.close_account(&args.cluster).await?;
-        }
-        return board.credential(&args.cluster, args.credential_valid_for.0).await;
+    if let Some(board) = board
+        && args.rekey
+    {
+        // Whoever has the old token has its credential as well.
+        board.close_account(&args.cluster).await?;
     }
-    let Some(path) = &args.credential_file else {
-        return Ok(Credential { token: Zeroizing::default(), expires: None });
-    };
-    let text = secret_file::read(path)?;
-    let token = Zeroizing::new(text.trim().to_owned());
-    let expires = expiry_in(&token);
-    Ok(Credential { token, expires })
-}
-
-/// Reads when a ServiceAccount's token of an API server ends: it is a JWT (RFC 7519) with an `exp`.
-/// Its signature is the broker's business; this is for people.
-fn expiry_in(credential: &str) -> Option<u64> {
-    let mut parts = credential.split('.');
-    let (Some(_), Some(claims), Some(_), None) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        return None;
-    };
-    let claims = Zeroizing::new(URL_SAFE_NO_PAD.decode(claims).ok()?);
-    serde_json::from_slice::<serde_json::Value>(&claims).ok()?.get("exp")?.as_u64()
-}
-
-fn token_of(
-    before: &Manifest,
-    next: &Manifest,
-    (member, join, credential): (&ClusterId, SigningSeed, Credential),
-) -> Result<Zeroizing<String>, Failure> {
-    let key = |text: &str| {
-        sealane_api::keys::VerifyKey::parse(text).map_err(|error| {
-            Failure::new(Exit::BadInput, "genesis of the list", error)
-                .next("bring back the last good clusterset.yaml")
-        })
-    };
-    let token = Token {
-        root: key(&before.spec.genesis.root)?,
-        recovery: key(&before.spec.genesis.recovery)?,
-        minimum: next.list.position,
-        member: member.clone(),
-        join: Some(join),
-        brokers: next.list.brokers.clone(),
-        credential: credential.token,
-        credential_expires: credential.expires.map(UnixTime),
-    };
-    Ok(token.encode())
+    args.credential.obtain(&args.cluster, board).await
 }
 
 fn report(args: &CreateArgs, next: &Manifest, now: UnixTime) {
@@ -190,7 +130,7 @@ fn report(args: &CreateArgs, next: &Manifest, now: UnixTime) {
               name one with sealane clusterset sign --broker URL and make the token again",
         );
     }
-    if args.signing.board.kubeconfig.is_none() && args.credential_file.is_none() {
+    if args.signing.board.kubeconfig.is_none() && args.credential.file.is_none() {
         note(
             "the token holds no broker credential; give --kubeconfig or --credential-file \
               unless the host has one of its own",

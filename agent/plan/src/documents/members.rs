@@ -64,6 +64,10 @@ fn reason(world: &World, verdict: &MemberVerdict, lane: Option<(&GatewayId, Lane
     match (verdict.state, lane) {
         (verdict::MemberState::Absent, _) => "listed, but no gateway of it is known".to_owned(),
         (verdict::MemberState::Down, _) if all == 0 => format!("there is none of {whose} gateways"),
+        (verdict::MemberState::Down, Some((gateway, role @ LaneRole::AgentSilent))) => {
+            let why = why(role);
+            format!("none of {whose} {all} gateways answers; {} {why}", gateway.gateway)
+        }
         (verdict::MemberState::Down, _) => format!("none of {whose} {all} gateways answers"),
         (verdict::MemberState::Connecting, _) => {
             format!("none of {whose} {all} gateways has answered yet")
@@ -84,9 +88,8 @@ pub fn why(role: LaneRole) -> &'static str {
         LaneRole::Partial => "carries what the better ones do not reach",
         LaneRole::Standby => "stands by",
         LaneRole::Draining => "is about to stop",
-        LaneRole::LastResort => {
-            "carries as the last resort: its tunnel answers, its agent or port 5183 does not"
-        }
+        LaneRole::AgentSilent => "carries: its tunnel answers, its agent or port 5183 does not",
+        LaneRole::LastResort => "carries as the last resort: nothing comes back",
         LaneRole::Failed => "does not answer",
     }
 }

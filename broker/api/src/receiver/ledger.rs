@@ -2,6 +2,7 @@
 
 use super::{Case, Receiver, Sweep};
 use crate::advertisement::State;
+use crate::certificate::Revocation;
 use crate::clusterset::ClusterSet;
 use crate::held::{HeldGateway, Position};
 use crate::kinds::{AdvertisementSpec, ClusterSetSpec};
@@ -22,8 +23,10 @@ impl Receiver {
     /// Drops what is past hold. Call it now and then, and persist when it dropped something.
     pub fn expire(&mut self, now: UnixTime) -> Sweep {
         let is_past = |held: &HeldGateway| now > held.until;
-        let mut live = self.held.gateways.values().filter(|held| held.is_live()).peekable();
-        if live.peek().is_some() && live.all(is_past) {
+        let gateways = self.held.gateways.values().filter(|held| held.is_live());
+        let services = self.held.services.values().filter(|held| held.is_live());
+        let mut ends = gateways.map(|it| it.until).chain(services.map(|it| it.until)).peekable();
+        if ends.peek().is_some() && ends.all(|until| now > until) {
             return Sweep { clock_suspect: true, ..Sweep::default() };
         }
         let over = |(id, held): (&GatewayId, &HeldGateway)| is_past(held).then(|| id.clone());
@@ -35,6 +38,7 @@ impl Receiver {
             }
             self.held.gateways.remove(&id);
         }
+        self.expire_services(now);
         Sweep { dropped, ..Sweep::default() }
     }
 
@@ -54,19 +58,17 @@ impl Receiver {
         sound: Sound,
         spec: &AdvertisementSpec,
     ) -> Vec<Dropped> {
-        let Identity { key: identity, join } = sound.believed.identity;
+        let identity = sound.believed.identity;
         let withdrawn = sound.believed.state == State::Withdrawn;
         let own_until = sound.believed.expires.plus_seconds(HOLD_SECONDS);
         // Older bytes may live longer than the withdrawal that ended them.
         let known_until = self.held.gateways.get(id).map(|held| held.until);
         let until = known_until.filter(|_| withdrawn).map_or(own_until, |u| u.max(own_until));
         let position = Position {
-            identity,
+            identity: identity.key,
             generation: sound.believed.generation,
             sequence: sound.believed.sequence,
         };
-        self.held.believed.insert(id.member.clone());
-        self.held.enrolled.extend(join.map(|join| (join, identity)));
         let held = HeldGateway {
             position,
             digest: sound.digest,
@@ -82,14 +84,28 @@ impl Receiver {
             self.in_use.extend(keys.map(|key| (key, id.clone())));
             self.believed.insert(id.clone(), sound.believed);
         }
-        if !sound.revoked.is_empty() {
-            let below = self.held.below.entry(identity).or_default();
-            for revocation in sound.revoked {
-                let lowest = below.entry(revocation.gateway).or_default();
-                *lowest = revocation.below.max(*lowest);
-            }
+        self.vouched(&id.member, identity, sound.revoked);
+        self.drop_revoked(&id.member, Some(id))
+    }
+
+    /// Remembers whose word was believed, and what its certificate revokes.
+    pub(super) fn vouched(
+        &mut self,
+        member: &ClusterId,
+        identity: Identity,
+        revoked: Vec<Revocation>,
+    ) {
+        let Identity { key, join } = identity;
+        self.held.believed.insert(member.clone());
+        self.held.enrolled.extend(join.map(|join| (join, key)));
+        if revoked.is_empty() {
+            return;
         }
-        self.drop_revoked(id)
+        let below = self.held.below.entry(key).or_default();
+        for revocation in revoked {
+            let lowest = below.entry(revocation.gateway).or_default();
+            *lowest = revocation.below.max(*lowest);
+        }
     }
 
     /// PROTOCOL.md 4.1, step 8: what a newer list no longer supports. Networks are cut when seen.
@@ -97,7 +113,10 @@ impl Receiver {
         let refused: Vec<(GatewayId, Rejected)> = self
             .believed
             .iter()
-            .filter_map(|(id, believed)| Some((id.clone(), self.refusal(id, &believed.identity)?)))
+            .filter_map(|(id, believed)| {
+                let rejected = self.refusal(&id.member, &believed.identity)?;
+                Some((id.clone(), rejected))
+            })
             .collect();
         let mut dropped: Vec<Dropped> =
             refused.into_iter().map(|(id, why)| self.drop_gateway(&id, why)).collect();
@@ -113,6 +132,7 @@ impl Receiver {
         if self.list.is_none() {
             return dropped;
         }
+        self.believe_services_on_disk(now, facts);
         let held: Vec<(GatewayId, AdvertisementSpec)> = self
             .held
             .gateways
@@ -138,10 +158,10 @@ impl Receiver {
     }
 
     /// Says why an identity no longer speaks for its member, if so.
-    fn refusal(&self, id: &GatewayId, identity: &Identity) -> Option<Rejected> {
-        let entry = self.list.as_ref().and_then(|list| list.members.get(&id.member));
+    pub(super) fn refusal(&self, member: &ClusterId, identity: &Identity) -> Option<Rejected> {
+        let entry = self.list.as_ref().and_then(|list| list.members.get(member));
         let Some(entry) = entry else {
-            return Some(Reason::MemberRevoked.about(id.member.to_string()));
+            return Some(Reason::MemberRevoked.about(member.to_string()));
         };
         if entry.keys.contains(&identity.key) {
             return None;
@@ -152,7 +172,7 @@ impl Receiver {
             (Some(_), None) => Reason::EnrolmentNotAllowed,
             (None, _) => Reason::CertBadSignature,
         };
-        Some(reason.about(id.to_string()))
+        Some(reason.about(member.to_string()))
     }
 
     /// Returns the gateways above each member's limit, the ones accepted last.
@@ -173,12 +193,17 @@ impl Receiver {
         surplus
     }
 
-    /// Drops other gateways that a certificate of the same identity revoked.
-    fn drop_revoked(&mut self, bringer: &GatewayId) -> Vec<Dropped> {
+    /// Drops gateways of a member that a certificate of the same identity revoked, other than its
+    /// bringer.
+    pub(super) fn drop_revoked(
+        &mut self,
+        member: &ClusterId,
+        bringer: Option<&GatewayId>,
+    ) -> Vec<Dropped> {
         let revoked: Vec<GatewayId> = self
             .believed
             .iter()
-            .filter(|(id, _)| id.member == bringer.member && *id != bringer)
+            .filter(|(id, _)| id.member == *member && Some(*id) != bringer)
             .filter(|(id, believed)| {
                 let below = self.held.below.get(&believed.identity.key);
                 let below = below.and_then(|names| names.get(&id.gateway));

@@ -64,6 +64,13 @@ impl Receiver {
         }
     }
 
+    /// Says whether a list of this clusterset is older than the one in force: whoever shows it is behind.
+    #[must_use]
+    pub fn outranks(&self, spec: &ClusterSetSpec) -> bool {
+        self.list.is_some()
+            && matches!(self.newer_list(spec), Err(it) if it.reason == Reason::ClusterSetRolledBack)
+    }
+
     fn take_over(
         &mut self,
         now: UnixTime,

@@ -9,7 +9,7 @@ use crate::checks::Checks;
 use crate::cidr::Cidr;
 use crate::clusterset::MemberEntry;
 use crate::clusterset_payload::grantable;
-use crate::held::{HeldGateway, Position};
+use crate::held::{HeldWord, Position};
 use crate::keys::VerifyKey;
 use crate::probe_address;
 use crate::reason::{Reason, Rejected};
@@ -35,7 +35,7 @@ pub fn authentic(
     let payload = AdvertisementPayload::parse(&envelope.signed.payload)?;
     certificate::check_clusterset(&payload.clusterset, &context.list.id)?;
     certificate::check_member(&payload.member, &id.member)?;
-    certificate::check_gateway(&payload.gateway, &id.gateway)?;
+    certificate::check_gateway(&payload.gateway, id.gateway.as_str())?;
     if payload.cert != envelope.cert.digest() {
         return Err(Reason::CertSwapped.about(id.to_string()));
     }
@@ -46,7 +46,7 @@ pub fn authentic(
     Ok(payload)
 }
 
-/// How an advertisement stands to the highest one known of its gateway.
+/// How an advertisement stands to the highest one known under its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// It is the next one.
@@ -59,9 +59,9 @@ pub enum Order {
 ///
 /// # Errors
 /// `Superseded`, `SequenceRolledBack` or `Equivocation`.
-pub fn order(
+pub fn order<Spec>(
     entry: &MemberEntry,
-    held: Option<&HeldGateway>,
+    held: Option<&HeldWord<Spec>>,
     position: Position,
     digest: [u8; 32],
 ) -> Result<Order, Rejected> {
@@ -78,7 +78,7 @@ pub fn order(
     let number = |position: Position| (position.generation, position.sequence);
     match number(position).cmp(&number(known)) {
         Ordering::Greater => Ok(Order::Newer),
-        // A tombstone of a revoked gateway that was readmitted is believed again.
+        // What a revocation ended and a later list readmits is believed again.
         Ordering::Equal if held.digest == digest && held.is_gone_by_revocation() => {
             Ok(Order::Newer)
         }

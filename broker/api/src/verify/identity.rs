@@ -1,7 +1,7 @@
 //! PROTOCOL.md 4.2, steps 3 and 4: is this a member, and which of its identity keys speaks?
 
 use super::Context;
-use super::envelope::Envelope;
+use super::envelope::{Envelope, Subject};
 use crate::certificate::{self, EnrolmentPayload};
 use crate::checks::Checks;
 use crate::clusterset::{JoinKey, MemberEntry, OnExpiry};
@@ -36,12 +36,12 @@ pub fn entry<'a>(context: &Context<'a>, member: &ClusterId) -> Result<&'a Member
 /// # Errors
 /// `CertBadSignature` when there is neither, the enrolment's own reasons, `ClusterSetExpired` for a
 /// member never believed before, or `RateLimited`.
-pub fn identity(
+pub fn identity<Id: Subject>(
     context: &Context<'_>,
     checks: &mut Checks,
-    envelope: &Envelope,
+    envelope: &Envelope<Id>,
 ) -> Result<Identity, Rejected> {
-    let member = &envelope.id.member;
+    let member = envelope.id.member();
     let entry = entry(context, member)?;
     let identity = match (pinned(context, checks, entry, envelope)?, &envelope.enrolment) {
         (Some(key), _) => Identity { key, join: None },
@@ -63,13 +63,13 @@ pub fn identity(
     Ok(identity)
 }
 
-fn pinned(
+fn pinned<Id: Subject>(
     context: &Context<'_>,
     checks: &mut Checks,
     entry: &MemberEntry,
-    envelope: &Envelope,
+    envelope: &Envelope<Id>,
 ) -> Result<Option<VerifyKey>, Rejected> {
-    let budget = context.budget(&envelope.id.member);
+    let budget = context.budget(envelope.id.member());
     for key in &entry.keys {
         if checks.is_signed(budget, key, Statement::GatewayCert, &envelope.cert)? {
             return Ok(Some(*key));

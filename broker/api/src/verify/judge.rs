@@ -11,7 +11,7 @@ use crate::believed::Believed;
 use crate::certificate::Revocation;
 use crate::checks::Checks;
 use crate::held::{Held, HeldGateway, Position};
-use crate::names::GatewayId;
+use crate::names::{GatewayId, GatewayName};
 use crate::reason::{Reason, Rejected};
 use crate::time::HOLD_SECONDS;
 
@@ -87,7 +87,7 @@ pub fn judge(
     if is_offered {
         unused(context, id, &payload, &tunnels, in_use)?;
         room(context, id, entry.gateways, &payload)?;
-        revocable(context.held, id, &position, &certified.cert.revoked)?;
+        revocable(context.held, Some(&id.gateway), &position, &certified.cert.revoked)?;
     }
     let believed = Believed {
         identity,
@@ -136,14 +136,14 @@ fn room(
 }
 
 /// A certificate may not revoke itself, nor grow this host's memory by ever new names.
-fn revocable(
+pub(super) fn revocable(
     held: &Held,
-    id: &GatewayId,
+    own: Option<&GatewayName>,
     position: &Position,
     revoked: &[Revocation],
 ) -> Result<(), Rejected> {
     let kills = |revocation: &Revocation| {
-        revocation.gateway == id.gateway && position.generation < revocation.below
+        own == Some(&revocation.gateway) && position.generation < revocation.below
     };
     if revoked.iter().any(kills) {
         return Err(Reason::GatewayRevoked.about("by its own certificate"));

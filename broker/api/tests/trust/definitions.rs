@@ -11,7 +11,9 @@ fn definition(kind: &str) -> Value {
 
 #[test]
 fn kinds_are_namespaced_and_have_short_names() {
-    for (kind, short) in [("ClusterSet", "slcs"), ("Advertisement", "slad")] {
+    let kinds =
+        [("ClusterSet", "slcs"), ("Advertisement", "slad"), ("ServiceAdvertisement", "slsv")];
+    for (kind, short) in kinds {
         let spec = &definition(kind)["spec"];
         assert_eq!(spec["group"], "sealane.dev");
         assert_eq!(spec["scope"], "Namespaced");
@@ -32,11 +34,15 @@ fn names_are_bound_to_specs_by_rules() {
         rule("Advertisement"),
         "self.metadata.name == self.spec.member + '.' + self.spec.gateway"
     );
+    assert_eq!(
+        rule("ServiceAdvertisement"),
+        "self.metadata.name == self.spec.member + '.' + self.spec.__namespace__ + '.' + self.spec.name"
+    );
 }
 
 #[test]
 fn schemas_are_structural() {
-    for kind in ["ClusterSet", "Advertisement"] {
+    for kind in ["ClusterSet", "Advertisement", "ServiceAdvertisement"] {
         let schema = &definition(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
         assert_typed(kind, schema);
     }
@@ -63,4 +69,7 @@ fn people_see_members_and_networks() {
     };
     assert_eq!(columns("ClusterSet"), ["Members", "Version", "Expires", "Age"]);
     assert!(columns("Advertisement").contains(&json!("Networks")));
+    for column in ["Member", "Namespace", "Service", "Type", "State", "Ports", "Expires", "Age"] {
+        assert!(columns("ServiceAdvertisement").contains(&json!(column)), "{column}");
+    }
 }

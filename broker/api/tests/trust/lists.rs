@@ -82,6 +82,13 @@ fn set_fork_and_rollback() {
     let mut older = list();
     older.position.version = 4;
     host.reject_list(&signed_list(&older), Reason::ClusterSetRolledBack);
+    // Who shows the older one is behind; who shows the same, the other, a newer or a forged one is not.
+    assert!(host.receiver.outranks(&signed_list(&older)));
+    let mut forged = signed_list(&older);
+    forged.signed.signature = signed_list(&list()).signed.signature;
+    for other in [signed_list(&list()), signed_list(&fork), next_list(|_| {}), forged] {
+        assert!(!host.receiver.outranks(&other));
+    }
 }
 
 #[test]

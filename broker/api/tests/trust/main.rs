@@ -15,6 +15,7 @@ mod networks;
 mod positions;
 mod rhythm;
 mod rotation;
+mod services;
 mod shapes;
 mod signatures;
 mod time;

@@ -86,8 +86,8 @@ fn other_prefix() {
         Statement::ClusterSet.prefix(),
         Statement::Enrolment.prefix(),
         Statement::GatewayCert.prefix(),
+        Statement::Service.prefix(),
         Statement::Tunnel.prefix(),
-        b"sealane:v1:service\0",
         b"",
     ] {
         let message = [prefix, &ad.payload_bytes()].concat();
