@@ -56,9 +56,12 @@ install: ## put programs, units, manual and completions below PREFIX (/usr/local
 	fi
 
 uninstall: ## remove what `make install` put there; state and configuration stay
+	@if [ -x $(BINDIR)/sealane ]; then \
+	  pages=$$(mktemp -d); $(BINDIR)/sealane man $$pages; \
+	  (cd $$pages && ls) | while read -r page; do rm -f $(MANDIR)/$$page; done; rm -r $$pages; \
+	fi
 	rm -f $(PROGRAMS:%=$(BINDIR)/%) $(BINDIR)/kubectl-sealane $(UNITS:%=$(UNITDIR)/%)
 	rm -f $(RULES:%=$(LIBDIR)/%) $(NETWORKD:%=$(LIBDIR)/systemd/%)
-	rm -f $(MANDIR)/sealane.1 $(MANDIR)/sealane-*.1
 	rm -f $(BASHDIR)/sealane $(ZSHDIR)/_sealane $(FISHDIR)/sealane.fish
 
 demo: STAGE = demo
@@ -74,8 +77,8 @@ test: setup build ## everything: unit, golden, law, broker and lab tests
 FUZZ_SECONDS ?= 60
 test-deep: STAGE = deep
 test-deep: test ## also what takes long: a real API server, booted systemd, 1,000 simulated runs, every parser fuzzed for a minute (FUZZ_SECONDS=N)
-	SEALANE_BIN=$(CURDIR)/$(BIN) $(CARGO) test --locked -p sealane-tests --features deep --test kubernetes --test systemd
-	SEALANE_SIM_RUNS=1000 $(CARGO) test --locked -p sealane-tests --test sim
+	SEALANE_BIN=$(CURDIR)/$(BIN) $(CARGO) test --locked --workspace --features sealane-tests/deep --test kubernetes --test systemd
+	SEALANE_SIM_RUNS=1000 $(CARGO) test --locked --release --workspace --test sim
 	$(BIN)/fuzz --seconds $(FUZZ_SECONDS)
 
 check: fmt clippy docs deny test ## what CI would say, and more
@@ -102,9 +105,8 @@ crds: ## write the generated CRDs into charts/crds
 	$(CARGO) run --locked -q -p sealane-api --bin crdgen -- charts/crds
 
 bench: STAGE = demo
-bench: setup build ## what a tunnel costs, against the bare link; how long plans take
+bench: setup build ## how long plans take, what agent and tunnel hold of memory, what a tunnel costs against the bare link
 	@SEALANE_BIN=$(CURDIR)/$(BIN) $(BIN)/bench
-	$(CARGO) run --locked -q --release -p sealane-plan --example large
 
 clean: ## remove what was built here
 	$(CARGO) clean

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use sealane_broker::publish::PublishError;
 use sealane_state::host::HostState;
+use sealane_state::owner;
 use sealane_view::membership::{LeaveDocument, LeaveRequest, WithoutBroker};
 use tokio::sync::oneshot;
 
@@ -174,7 +175,7 @@ impl Agent {
         let Ok(entries) = std::fs::read_dir(&self.config.paths.runtime) else { return Vec::new() };
         let is_log = |name: &str| {
             let link = name.strip_suffix(".log").and_then(|link| link.parse().ok());
-            link.is_some_and(|link| crate::facts::is_ours(&link))
+            link.is_some_and(|link| owner::is_lane_link(&link))
         };
         entries
             .flatten()

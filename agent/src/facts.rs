@@ -15,8 +15,6 @@ use sealane_plan::world::{
     BackendChoice, HostSource, Me, Node, NodeRole, Options, OwnGateway, OwnTunnel, Role, World,
 };
 use sealane_state::facts::Observation;
-use sealane_state::name::LinkName;
-use sealane_state::owner;
 
 use crate::config::{self, Config};
 use crate::paths::Paths;
@@ -24,8 +22,8 @@ use crate::session::Session;
 
 /// Returns what only this host knows, for judging what others say.
 pub fn local(session: &Session, config: &Config, seen: &Observation) -> LocalFacts {
-    let foreign = seen.facts.links.iter().filter(|(name, _)| !is_ours(name));
-    let addresses = foreign.flat_map(|(_, link)| link.addresses.iter());
+    let foreign = seen.facts.links.values().filter(|link| !link.ours);
+    let addresses = foreign.flat_map(|link| link.addresses.iter());
     let connected = addresses.clone().filter(|net| !is_private_to_host(net.ip()));
     let own = own_networks(config);
     LocalFacts {
@@ -188,13 +186,6 @@ fn options(config: &Config) -> Options {
 
 fn own_networks(config: &Config) -> Vec<Cidr> {
     configured_networks(config).iter().copied().collect()
-}
-
-/// Says whether a link bears one of our names.
-pub fn is_ours(name: &LinkName) -> bool {
-    let rest = name.as_str().strip_prefix(owner::LANE_LINK_PREFIX);
-    name.as_str() == owner::VXLAN_LINK
-        || rest.is_some_and(|slot| !slot.is_empty() && slot.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// Says whether nobody else can use an address to reach this host.

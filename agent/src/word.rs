@@ -97,7 +97,7 @@ fn own_addresses(config: &Config, seen: &Observation) -> Vec<IpAddr> {
         .facts
         .links
         .iter()
-        .filter(|(name, _)| !facts::is_ours(name) && !config.tunnel.ignored_links.contains(name))
+        .filter(|(name, link)| !link.ours && !config.tunnel.ignored_links.contains(name))
         .flat_map(|(_, link)| link.addresses.iter().map(|net| net.ip()))
         .filter(|address| !facts::is_private_to_host(*address))
         .filter(|address| !own.iter().any(|network| network.contains_address(*address)))

@@ -29,6 +29,11 @@ const GONE: u16 = 410;
 const LISTS: u32 = 3;
 /// How long a whole list may take.
 const LIST: Duration = Duration::from_secs(300);
+/// How long a broker that is busy is given for one request before it counts as away.
+const BUSY: Duration = Duration::from_secs(60);
+/// Longest wait that a busy broker is granted, and the wait where it names none.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 /// The server ends a watch after this long; we do a little later.
 const WATCH_SECONDS: u32 = 240;
 const WATCH: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 10);
@@ -141,8 +146,17 @@ impl<'a> Feed<'a> {
             field_selector: self.selector(),
             ..ListParams::default()
         };
-        let request = self.endpoint().list(&params).map_err(kube::Error::BuildRequest)?;
-        self.broker.client.request_text(request).await
+        let begun = Instant::now();
+        loop {
+            let request = self.endpoint().list(&params).map_err(kube::Error::BuildRequest)?;
+            match self.broker.client.request_text(request).await {
+                Err(kube::Error::Api(status)) if is_busy(status.code, begun) => {
+                    let seconds = status.details.map(|details| details.retry_after_seconds);
+                    pause(seconds).await;
+                }
+                text => return text,
+            }
+        }
     }
 
     /// Watches from where the list or the last watch ended, and tells what it sees.
@@ -189,18 +203,26 @@ impl<'a> Feed<'a> {
             timeout: Some(WATCH_SECONDS),
             ..WatchParams::default()
         };
-        let request = self.endpoint().watch(&params, &self.place);
-        let request = request.map_err(|error| away(kube::Error::BuildRequest(error)))?;
-        let answer = self.broker.client.send(request.map(Into::into)).await.map_err(away)?;
-        if answer.status().as_u16() == GONE {
-            return Ok(None);
-        }
-        if !answer.status().is_success() {
+        let begun = Instant::now();
+        let answer = loop {
+            let request = self.endpoint().watch(&params, &self.place);
+            let request = request.map_err(|error| away(kube::Error::BuildRequest(error)))?;
+            let answer = self.broker.client.send(request.map(Into::into)).await.map_err(away)?;
             let code = answer.status();
+            if code.is_success() {
+                break answer;
+            }
+            if code.as_u16() == GONE {
+                return Ok(None);
+            }
             let body = answer.into_body().collect().await.map_err(away)?.to_bytes();
-            let told = serde_json::from_slice::<wire::Status>(&body).map(|told| told.to_string());
-            return Err(Stop::Away(told.unwrap_or_else(|_| code.to_string())));
-        }
+            let told = serde_json::from_slice::<wire::Status>(&body).ok();
+            if !is_busy(code.as_u16(), begun) {
+                let cause = told.map(|told| told.to_string());
+                return Err(Stop::Away(cause.unwrap_or_else(|| code.to_string())));
+            }
+            pause(told.map(|told| told.retry_after_seconds())).await;
+        };
         let body = answer.into_body().into_data_stream().map_err(std::io::Error::other);
         let lines = LinesCodec::new_with_max_length(LINE_BYTES);
         Ok(Some(FramedRead::new(StreamReader::new(body), lines)))
@@ -253,4 +275,16 @@ impl<'a> Feed<'a> {
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
         Request::new(api.resource_url())
     }
+}
+
+/// Says whether a broker that answered so is there and only has too much to do.
+fn is_busy(code: u16, begun: Instant) -> bool {
+    code == 429 && begun.elapsed() < BUSY
+}
+
+/// Waits as long as the broker asks, within bounds, and a little apart from others it asked.
+async fn pause(seconds: Option<u32>) {
+    let asked = Duration::from_secs(seconds.unwrap_or(0).into());
+    let wait = asked.clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+    tokio::time::sleep(wait.mul_f64(rand::random_range(1.0..=1.5))).await;
 }

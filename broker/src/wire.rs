@@ -58,6 +58,21 @@ pub(crate) struct Status {
     pub(crate) code: u16,
     #[serde(default)]
     message: String,
+    #[serde(default)]
+    details: Details,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Details {
+    #[serde(default, rename = "retryAfterSeconds")]
+    retry_after_seconds: u32,
+}
+
+impl Status {
+    /// Seconds after which to ask again; 0 where nothing was said.
+    pub(crate) fn retry_after_seconds(&self) -> u32 {
+        self.details.retry_after_seconds
+    }
 }
 
 impl fmt::Display for Status {
@@ -269,7 +284,7 @@ mod tests {
     #[test]
     fn a_brokers_words_reach_people_short_and_without_control_characters() {
         let message = format!("no\u{1b}[31m{}", "x".repeat(10_000));
-        let told = Status { code: 403, message }.to_string();
+        let told = Status { code: 403, message, details: Details::default() }.to_string();
         assert!(told.len() < 320 && !told.contains('\u{1b}') && told.ends_with("(403)"), "{told}");
     }
 }

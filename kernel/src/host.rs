@@ -236,7 +236,7 @@ fn link_facts(links: &LinkTable, seen: &[SeenAddress]) -> BTreeMap<LinkName, Lin
     let mut addresses = addresses::facts(seen);
     let fact = |link: &crate::netlink::links::SeenLink| {
         let addresses = addresses.remove(&link.facts.index).unwrap_or_default();
-        (link.name.clone(), LinkFacts { addresses, ..link.facts.clone() })
+        (link.name.clone(), LinkFacts { addresses, ours: link.ours, ..link.facts.clone() })
     };
     links.all().map(fact).collect()
 }

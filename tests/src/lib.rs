@@ -1,5 +1,5 @@
 //! Owns what tests of several rooms share: the lab, the traffic sent through it, the product as it
-//! stands there, the demo, fuzzing, and the simulation. Owns no test.
+//! stands there, the demo, fuzzing, the simulation, and measurements. Owns no test.
 #![doc = include_str!("../README.md")]
 
 pub mod assets;
@@ -12,3 +12,4 @@ pub mod product;
 pub mod demo;
 pub mod fuzz;
 pub mod sim;
+pub mod bench;

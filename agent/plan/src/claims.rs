@@ -62,6 +62,7 @@ impl<'a> Claims<'a> {
             taken.take(member, accepted);
         }
         problems.extend(claims.left_out.values().cloned());
+        problems.extend(shadows(ground, &claims));
         claims
     }
 
@@ -80,6 +81,25 @@ impl<'a> Claims<'a> {
     pub fn members(&self) -> impl Iterator<Item = &[Claimant<'a>]> {
         self.claimants.chunk_by(|a, b| a.id.member == b.id.member)
     }
+}
+
+/// Returns the host's own routes that lead nowhere any more: our rule stands before the host's, so
+/// that a narrower route of the host's loses to a wider prefix of a member's.
+fn shadows(ground: &Ground<'_>, claims: &Claims<'_>) -> Vec<Problem> {
+    let claimed: PrefixMap<&MemberId> = claims.union().into_iter().collect();
+    let host = &ground.world.host;
+    let is_ours = |link: &LinkName| host.links.get(link).is_some_and(|link| link.ours);
+    let routes = host.routes.iter().filter(|(_, route)| !route.target.link().is_some_and(is_ours));
+    let routes = routes.map(|(key, _)| prefix::canonical(key.destination));
+    let shadow = |route: IpNetwork| {
+        let (prefix, member) = *claimed.meeting(route)?;
+        prefix::covers(prefix, route).then(|| Problem::ShadowsRoute {
+            prefix,
+            member: member.clone(),
+            route,
+        })
+    };
+    routes.filter_map(shadow).collect()
 }
 
 /// Returns when the passing of time alone changes what counts.

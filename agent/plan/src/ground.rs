@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use ipnetwork::IpNetwork;
 use sealane_state::link::Backend;
 use sealane_state::name::LinkName;
-use sealane_state::owner;
 use sealane_state::rule::Family;
 
 use crate::mtu;
@@ -67,17 +66,10 @@ impl<'a> Ground<'a> {
             .host
             .links
             .iter()
-            .filter(|(name, _)| !is_ours(name))
+            .filter(|(_, link)| !link.ours)
             .flat_map(|(name, link)| link.addresses.iter().map(move |net| (name, *net)))
             .filter(|(_, net)| is_global(*net))
     }
-}
-
-/// Whether a link has one of our names.
-pub fn is_ours(name: &LinkName) -> bool {
-    let index = name.as_str().strip_prefix(owner::LANE_LINK_PREFIX);
-    let is_lane = index.is_some_and(|rest| rest.len() == 1 && rest.as_bytes()[0].is_ascii_digit());
-    is_lane || name.as_str() == owner::VXLAN_LINK
 }
 
 fn is_global(net: IpNetwork) -> bool {

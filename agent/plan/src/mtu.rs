@@ -6,7 +6,6 @@ use ipnetwork::IpNetwork;
 use sealane_state::name::LinkName;
 use sealane_state::rule::Family;
 
-use crate::ground;
 use crate::prefix;
 use crate::problem::Problem;
 use crate::world::World;
@@ -73,19 +72,18 @@ fn default_route_mtu(world: &World) -> Option<u32> {
     let defaults = host.routes.iter().filter(|(key, _)| key.destination.prefix() == 0);
     defaults
         .filter_map(|(_, route)| {
-            let link = route.target.link().filter(|link| !ground::is_ours(link))?;
-            let mtu = host.links.get(link)?.mtu;
-            Some(route.mtu.map_or(mtu, |limit| limit.min(mtu)))
+            let link = host.links.get(route.target.link()?).filter(|link| !link.ours)?;
+            Some(route.mtu.map_or(link.mtu, |limit| limit.min(link.mtu)))
         })
         .min()
 }
 
 fn smallest_link_mtu(world: &World) -> Option<u32> {
-    let usable = world.host.links.iter().filter(|(name, link)| {
+    let usable = world.host.links.values().filter(|link| {
         let addressed = link.addresses.iter().any(|net| !net.ip().is_loopback());
-        link.running && addressed && !ground::is_ours(name)
+        link.running && addressed && !link.ours
     });
-    usable.map(|(_, link)| link.mtu).min()
+    usable.map(|link| link.mtu).min()
 }
 
 #[cfg(test)]

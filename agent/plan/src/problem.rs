@@ -52,6 +52,15 @@ pub enum Problem {
         /// What it overlaps.
         network: IpNetwork,
     },
+    /// A prefix covers a route of the host's own, which leads nowhere any more.
+    ShadowsRoute {
+        /// The prefix.
+        prefix: IpNetwork,
+        /// Who claims it.
+        member: MemberId,
+        /// Where the host's route led.
+        route: IpNetwork,
+    },
     /// A prefix covers an address that must be reached outside the lanes.
     CoversReserved {
         /// The prefix.
@@ -137,6 +146,7 @@ impl Problem {
             Self::UplinkUnknown
             | Self::FamilyNotOffered(_)
             | Self::FamilyNotOwned(_)
+            | Self::ShadowsRoute { .. }
             | Self::NoCandidate(_)
             | Self::Held { .. } => Severity::Notice,
             _ => Severity::Part,
@@ -155,6 +165,7 @@ impl Problem {
             Self::SourceNotOwn(_) => "SourceNotOwn",
             Self::OverlapsOwn { .. } => "OverlapsOwn",
             Self::OverlapsHost { .. } => "OverlapsHost",
+            Self::ShadowsRoute { .. } => "ShadowsRoute",
             Self::CoversReserved { .. } => "CoversReserved",
             Self::PrefixTaken { .. } => "PrefixTaken",
             Self::PskMissing(_) => "PskMissing",
@@ -201,6 +212,11 @@ impl Problem {
                 format!("prefix {prefix} of member {member}"),
                 format!("it overlaps {network} on link {link} of this host"),
                 "renumber the link or the member; the prefix is left out on this host only",
+            ),
+            Self::ShadowsRoute { prefix, member, route } => (
+                format!("prefix {prefix} of member {member}"),
+                format!("the lane takes the packets of this host's own route to {route}"),
+                "remove the route if the lane replaces it, else have the member advertise less",
             ),
             Self::CoversReserved { prefix, member, address } => (
                 format!("prefix {prefix} of member {member}"),

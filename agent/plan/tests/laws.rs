@@ -437,8 +437,9 @@ fn hosts() -> impl Strategy<Value = HostFacts> {
 
 fn links() -> impl Strategy<Value = LinkFacts> {
     let net = (addresses(), 8..=32u8).prop_map(|(ip, length)| IpNetwork::new(ip, length).unwrap());
-    (select(vec![68, 1280, 1500, 9000]), btree_set(net, 0..3))
-        .prop_map(|(mtu, addresses)| LinkFacts { index: 1, mtu, running: true, addresses })
+    (select(vec![68, 1280, 1500, 9000]), btree_set(net, 0..3)).prop_map(|(mtu, addresses)| {
+        LinkFacts { index: 1, mtu, running: true, addresses, ours: false }
+    })
 }
 
 fn options() -> impl Strategy<Value = Options> {

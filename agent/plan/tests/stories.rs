@@ -12,6 +12,7 @@ use sealane_plan::name::UnixSeconds;
 use sealane_plan::plan::plan;
 use sealane_plan::world::NodeRole::{Gateway, Worker};
 use sealane_plan::world::{BackendChoice, Role, World};
+use sealane_state::facts::LinkFacts;
 use sealane_state::link::Backend;
 use sealane_state::route::{Route, RouteKey, Target};
 use sealane_state::rule::Family;
@@ -185,6 +186,51 @@ fn prefixes_that_the_host_needs_itself_are_left_out() {
     world.reserved = ["2001:db8:53::53".parse().unwrap()].into();
     lab::up(&mut world, BOX, G1, 12);
     check("overlaps-host/edge", &plan(&world, NOW));
+}
+
+#[test]
+fn a_link_with_a_name_like_ours_is_the_hosts_unless_it_bears_our_mark() {
+    let north = lab::north(Stack::V4, &[("g1", Gateway)]);
+    let mut world = lab::world(&lab::edge(Stack::V4), "box", &[&north]);
+    let foreign = LinkFacts {
+        index: 9,
+        mtu: 1400,
+        running: true,
+        addresses: ["10.1.7.1/24".parse().unwrap()].into(),
+        ours: false,
+    };
+    for name in ["sealane0", "sealane5", "sealane12"] {
+        let mut world = world.clone();
+        world.host.links.insert(name.parse().unwrap(), foreign.clone());
+        let problems = plan(&world, NOW).problems;
+        assert!(problems.iter().any(|it| it.reason() == "OverlapsHost"), "{name}: {problems:?}");
+    }
+    world.host.links.insert("sealane0".parse().unwrap(), LinkFacts { ours: true, ..foreign });
+    assert!(plan(&world, NOW).problems.iter().all(|it| it.reason() != "OverlapsHost"));
+}
+
+#[test]
+fn a_route_of_the_hosts_that_a_prefix_swallows_is_told() {
+    let north = lab::north(Stack::V4, &[("g1", Gateway)]);
+    let mut world = lab::world(&lab::edge(Stack::V4), "box", &[&north]);
+    let mut lead = |destination: &str| {
+        let destination = destination.parse().unwrap();
+        let key = RouteKey { table: 254, destination, metric: 0 };
+        let target = Target::Link("lan0".parse().unwrap());
+        world.host.routes.insert(key, Route { target, source: None, mtu: None });
+    };
+    // The second is wider than what the member has, and loses to it as to any narrower route.
+    lead("10.1.128.0/17");
+    lead("10.0.0.0/12");
+    let problems = plan(&world, NOW).problems;
+    let told: Vec<String> = problems
+        .iter()
+        .filter(|it| it.reason() == "ShadowsRoute")
+        .map(|it| format!("{}: {}", it.view().thing, it.view().cause))
+        .collect();
+    let prefix = "prefix 10.1.0.0/16 of member north";
+    let cause = "the lane takes the packets of this host's own route to 10.1.128.0/17";
+    assert_eq!(told, [format!("{prefix}: {cause}")]);
 }
 
 #[test]

@@ -12,14 +12,13 @@ use sealane_state::name::LinkName;
 use sealane_state::owner;
 use sealane_state::rule::Family;
 
-use crate::facts;
 use crate::gossip::desk::Peers;
 use crate::probe_io::Way;
 
 /// Returns what is tried, and how near it is to this host.
 pub(super) fn candidate(of: &sealane_plan::remote::Candidate, seen: &Observation) -> Candidate {
-    let foreign = seen.facts.links.iter().filter(|(name, _)| !facts::is_ours(name));
-    let mut networks = foreign.flat_map(|(_, link)| link.addresses.iter());
+    let foreign = seen.facts.links.values().filter(|link| !link.ours);
+    let mut networks = foreign.flat_map(|link| link.addresses.iter());
     let is_on_link = networks.any(|net| net.contains(of.endpoint.ip()));
     let source = match of.kind {
         _ if is_on_link => Source::OnLink,

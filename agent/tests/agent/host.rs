@@ -69,7 +69,8 @@ pub(crate) fn config(state: &Path) -> Config {
 /// What a host with one uplink shows; nothing on it is ours.
 pub(crate) fn bare_host() -> Observation {
     let addresses = ["192.0.2.10/24", "2001:db8::10/64"].map(|net| net.parse().unwrap());
-    let uplink = LinkFacts { index: 2, mtu: 1500, running: true, addresses: addresses.into() };
+    let addresses = addresses.into();
+    let uplink = LinkFacts { index: 2, mtu: 1500, running: true, addresses, ours: false };
     let mut seen = Observation::default();
     seen.facts.links = BTreeMap::from([("eth0".parse().unwrap(), uplink)]);
     seen.facts.backends = BTreeSet::from([Backend::Userspace]);

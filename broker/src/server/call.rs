@@ -131,6 +131,6 @@ impl Payload {
 }
 
 /// A JSON response from rendered bytes.
-pub(crate) fn respond(code: StatusCode, json: Vec<u8>) -> Response {
-    (code, [(header::CONTENT_TYPE, "application/json")], Body::from(json)).into_response()
+pub(crate) fn respond(code: StatusCode, json: impl Into<Body>) -> Response {
+    (code, [(header::CONTENT_TYPE, "application/json")], json.into()).into_response()
 }

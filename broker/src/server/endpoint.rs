@@ -5,6 +5,7 @@ use super::{
     access::{Attempt, authorize},
     call::{Call, Payload, respond},
     failure::Failure,
+    large,
     list::list,
     object::{Key, Object},
     patch::{Change, json_body},
@@ -59,7 +60,12 @@ pub(crate) async fn list_or_watch(
     if verb == "list" {
         let listing = call.query.listing()?;
         let body = list(&call.app, resource, namespace.as_deref(), &listing, rendering).await?;
-        return Ok(respond(StatusCode::OK, body));
+        if body.len() <= large::CHUNK_BYTES {
+            return Ok(respond(StatusCode::OK, body));
+        }
+        let pass = call.app.meter.open_list(&call.caller.username())?;
+        let patience = call.app.limits.list_patience;
+        return Ok(respond(StatusCode::OK, large::held(body, pass, call.connection, patience)));
     }
     let request = call.query.watching()?;
     let pass = call.app.meter.open_watch(&call.caller.username())?;

@@ -23,6 +23,10 @@ pub struct Limits {
     pub watches_per_credential: usize,
     /// Open watches in all.
     pub watches: usize,
+    /// Lists of more than 64 KiB that one credential has not yet read.
+    pub lists_per_credential: usize,
+    /// How long such a list may take to be read before its connection is closed.
+    pub list_patience: Duration,
     /// Open connections in all.
     pub connections: usize,
     /// Advertisements that one member may have.
@@ -43,6 +47,9 @@ impl Default for Limits {
             request_burst: NonZeroU32::MIN.saturating_add(199),
             watches_per_credential: 1_024,
             watches: 8_192,
+            // All nodes of a member share its credential.
+            lists_per_credential: 16,
+            list_patience: Duration::from_secs(60),
             connections: 8_192,
             // 64 live gateways and 256 tombstones are what receivers accept.
             objects_per_member: 320,
@@ -66,6 +73,7 @@ pub(crate) struct Meter {
 struct Usage {
     rate: Arc<DefaultDirectRateLimiter>,
     watches: usize,
+    lists: usize,
 }
 
 impl Meter {
@@ -86,7 +94,7 @@ impl Meter {
     }
 
     /// Counts one watch of `caller` until the pass is dropped.
-    pub(crate) fn open_watch(self: &Arc<Self>, caller: &str) -> Result<WatchPass, Failure> {
+    pub(crate) fn open_watch(self: &Arc<Self>, caller: &str) -> Result<Pass, Failure> {
         let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
         let open: usize = callers.values().map(|usage| usage.watches).sum();
         let usage = self.usage(&mut callers, caller);
@@ -97,7 +105,22 @@ impl Meter {
             return Err(Failure::too_many_requests("too many watches in all", 10));
         }
         usage.watches += 1;
-        Ok(WatchPass { meter: Arc::clone(self), caller: caller.to_owned() })
+        Ok(self.pass(caller, Held::Watch))
+    }
+
+    /// Counts one large list of `caller` until the pass is dropped.
+    pub(crate) fn open_list(self: &Arc<Self>, caller: &str) -> Result<Pass, Failure> {
+        let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        let usage = self.usage(&mut callers, caller);
+        if usage.lists >= self.limits.lists_per_credential {
+            return Err(Failure::too_many_requests("too many unread lists of this credential", 1));
+        }
+        usage.lists += 1;
+        Ok(self.pass(caller, Held::List))
+    }
+
+    fn pass(self: &Arc<Self>, caller: &str, held: Held) -> Pass {
+        Pass { meter: Arc::clone(self), caller: caller.to_owned(), held }
     }
 
     /// Open watches in all.
@@ -110,23 +133,34 @@ impl Meter {
         callers.entry(caller.to_owned()).or_insert_with(|| {
             let quota = Quota::per_second(self.limits.requests_per_second)
                 .allow_burst(self.limits.request_burst);
-            Usage { rate: Arc::new(RateLimiter::direct(quota)), watches: 0 }
+            Usage { rate: Arc::new(RateLimiter::direct(quota)), watches: 0, lists: 0 }
         })
     }
 }
 
-/// The right to one open watch.
+/// The right to one open watch or one large list.
 #[derive(Debug)]
-pub(crate) struct WatchPass {
+pub(crate) struct Pass {
     meter: Arc<Meter>,
     caller: String,
+    held: Held,
 }
 
-impl Drop for WatchPass {
+#[derive(Debug, Clone, Copy)]
+enum Held {
+    Watch,
+    List,
+}
+
+impl Drop for Pass {
     fn drop(&mut self) {
         let mut callers = self.meter.callers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(usage) = callers.get_mut(&self.caller) {
-            usage.watches = usage.watches.saturating_sub(1);
+            let count = match self.held {
+                Held::Watch => &mut usage.watches,
+                Held::List => &mut usage.lists,
+            };
+            *count = count.saturating_sub(1);
         }
     }
 }

@@ -17,6 +17,7 @@ mod write;
 
 // Reads.
 mod discovery;
+mod large;
 mod list;
 mod namespaces;
 mod query;

@@ -7,7 +7,7 @@ use super::{
     clock,
     failure::Failure,
     history::Event,
-    limit::WatchPass,
+    limit::Pass,
     object::Object,
     query::{Start, Watching},
     rendering::Rendering,
@@ -39,7 +39,7 @@ pub(crate) struct Watch {
     pub(crate) rendering: Rendering,
     pub(crate) request: Watching,
     pub(crate) connection: Connection,
-    pub(crate) pass: WatchPass,
+    pub(crate) pass: Pass,
 }
 
 /// Why a watch ends.

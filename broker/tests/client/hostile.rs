@@ -181,3 +181,52 @@ async fn a_refusal_is_told_in_the_brokers_words() {
     let cause = away(&mut told).await;
     assert!(cause.contains("forbidden: no role") && !cause.contains('\u{1b}'), "{cause}");
 }
+
+#[tokio::test]
+async fn a_busy_broker_is_asked_again_where_it_stopped_and_is_not_away() {
+    let busy = || {
+        let details = json!({"retryAfterSeconds": 1});
+        Reply::Whole(429, json!({"kind": "Status", "code": 429, "details": details}))
+    };
+    let refusals = AtomicUsize::new(0);
+    let door = Door::open(move |path| {
+        quiet(path).unwrap_or_else(|| match path.contains("watch=true") {
+            true if refusals.fetch_add(1, Ordering::Relaxed) < 2 => busy(),
+            true => {
+                let object = item("good.c", "3", json!({"member": "good"}));
+                Reply::Watch(vec![json!({"type": "ADDED", "object": object})])
+            }
+            false if !path.contains("continue=") => {
+                let one = item("good.a", "1", json!({"member": "good"}));
+                Reply::Whole(200, list("1", "more", &[one]))
+            }
+            false if refusals.fetch_add(1, Ordering::Relaxed) < 1 => busy(),
+            false => {
+                let one = item("good.b", "2", json!({"member": "good"}));
+                Reply::Whole(200, list("2", "", &[one]))
+            }
+        })
+    })
+    .await;
+    let mut told = Told::by(vec![door.broker()]);
+    assert!(matches!(told.next().await, BoardEvent::Reachable(_)));
+    assert!(matches!(told.next().await, BoardEvent::Listed(Kind::ClusterSet, _)));
+    let BoardEvent::Listed(Kind::Advertisement, objects) = told.next().await else {
+        panic!("no list of advertisements")
+    };
+    assert_eq!(names(&objects), ["good.a", "good.b"]);
+    let BoardEvent::Written(Kind::Advertisement, object) = told.next().await else {
+        panic!("no watch")
+    };
+    assert_eq!(object.name, "good.c");
+    let first_pages = door
+        .heard()
+        .iter()
+        .filter(|head| {
+            head.contains("advertisements?")
+                && !head.contains("continue=")
+                && !head.contains("watch=")
+        })
+        .count();
+    assert_eq!(first_pages, 1, "{:?}", door.heard());
+}

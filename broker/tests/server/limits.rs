@@ -1,9 +1,11 @@
 //! What one caller cannot use up.
 
 use crate::support::*;
+use http_body_util::BodyExt;
 use kube::api::{ListParams, PostParams, WatchParams};
 use serde_json::{Value, json};
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 #[tokio::test]
 async fn a_body_above_the_limit_is_refused_whole() {
@@ -84,4 +86,35 @@ async fn objects_and_watches_are_bounded_in_all() {
         api.watch(&WatchParams::default(), "0").await.is_ok()
     })
     .await;
+}
+
+#[tokio::test]
+async fn lists_that_nobody_reads_are_few_and_do_not_stay() {
+    let broker = Broker::with(|config| {
+        config.limits.lists_per_credential = 2;
+        config.limits.list_patience = Duration::from_millis(500);
+        config.limits.request_burst = NonZeroU32::new(10_000).unwrap();
+    })
+    .await;
+    let admin = broker.admin().await;
+    let api = advertisements(&admin);
+    let text = "x".repeat(14_000);
+    // More than the sockets between the two take up.
+    for at in 0..900 {
+        let object = advertisement(&format!("west{at}"), "gw", &text);
+        api.create(&PostParams::default(), &object).await.unwrap();
+    }
+    let hoarder = broker.account(NAMESPACE, "hoarder").await;
+    let path = format!("/apis/sealane.dev/v1alpha1/namespaces/{NAMESPACE}/advertisements");
+    let ask = || async {
+        let request = http::Request::get(&path).body(kube::client::Body::empty()).unwrap();
+        hoarder.send(request).await.unwrap()
+    };
+    let (one, two, third) = (ask().await, ask().await, ask().await);
+    let codes = [&one, &two, &third].map(|answer| answer.status().as_u16());
+    assert_eq!(codes, [200, 200, 429]);
+    // Other accounts are not held back by it, nor is this one for ever.
+    assert_eq!(api.list(&ListParams::default()).await.unwrap().items.len(), 900);
+    eventually("unread lists are cut off", || async { ask().await.status().is_success() }).await;
+    assert!(one.into_body().collect().await.is_err(), "the rest of the first list came after all");
 }

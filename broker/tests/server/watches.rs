@@ -100,9 +100,14 @@ async fn a_watch_ends_when_its_time_is_over() {
     let params = WatchParams::default().timeout(1);
     let watch = advertisements(&admin).watch(&params, &start).await.unwrap().boxed();
     pin_mut!(watch);
-    let last = next(&mut watch).await;
-    assert!(last.starts_with("BOOKMARK "), "{last}: it says where the next watch goes on");
-    assert_eq!(next(&mut watch).await, "END");
+    let mut told = Vec::new();
+    while told.last().is_none_or(|last| last != "END") {
+        told.push(soon("the end", next(&mut watch)).await);
+    }
+    told.pop();
+    // Where the next watch goes on, said once or twice, and nothing else.
+    let mark = format!("BOOKMARK {start}");
+    assert!(!told.is_empty() && told.iter().all(|it| *it == mark), "{told:?}, not {mark}");
 }
 
 #[tokio::test]

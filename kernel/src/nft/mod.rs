@@ -97,8 +97,8 @@ pub enum NftError {
 impl Nft {
     /// Opens the table by the `nft` of `PATH`; `state_dir` keeps the record of what was written.
     ///
-    /// The folder should not outlive a boot (`/run/sealane`). A record that cannot be read is as
-    /// none: the table is then taken for changed and written once more.
+    /// The record counts only while the kernel lists the table as the record says, so it may outlive
+    /// a boot. One that cannot be read is as none: the table is then written once more.
     pub fn open(state_dir: &Path) -> Self {
         Self::with_program(state_dir, Path::new("nft"))
     }

@@ -15,6 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::net::if_::if_nametoindex;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::{Pid, setsid};
@@ -287,9 +288,10 @@ impl Tunnels {
         self.sockets.read(link).is_ok()
     }
 
+    /// Says whether the process has ended: its socket goes first, its link with its last descriptor.
     fn is_gone(&self, link: &LinkName) -> bool {
         self.reap();
-        !self.sockets.is_served(link)
+        !self.sockets.is_served(link) && if_nametoindex(link.as_str()).is_err()
     }
 
     fn ended(&self, link: &LinkName) -> Option<ExitStatus> {

@@ -56,6 +56,8 @@ pub struct LinkFacts {
     pub running: bool,
     /// Addresses with prefix length; tentative and deprecated ones left out.
     pub addresses: BTreeSet<IpNetwork>,
+    /// Bears our mark. A name like ours says nothing.
+    pub ours: bool,
 }
 
 /// What a WireGuard device says of a peer right now.

@@ -3,6 +3,8 @@
 
 use std::ops::RangeInclusive;
 
+use crate::name::LinkName;
+
 /// rtnetlink protocol number of our routes and rules.
 pub const PROTOCOL: u8 = 82;
 /// Alias of every link that we make.
@@ -45,3 +47,9 @@ pub const MARK_GATEWAY_BASE: u32 = 0x1000;
 pub const MARK_MASK: u32 = 0x307f;
 /// Highest gateway slot: the mask leaves seven bits, and slot 0 is not used in marks.
 pub const GATEWAY_SLOTS: u32 = 127;
+
+/// Says whether a lane link of ours would have this name. That one has it does not make it ours.
+pub fn is_lane_link(name: &LinkName) -> bool {
+    let slot = name.as_str().strip_prefix(LANE_LINK_PREFIX);
+    slot.is_some_and(|slot| matches!(slot.as_bytes(), [b'0'..=b'7']))
+}

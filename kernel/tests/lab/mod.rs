@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -45,23 +45,6 @@ pub struct Lab {
     _sweeper: Sweeper,
 }
 
-/// Why this machine cannot run the tests, if it cannot.
-pub fn missing() -> Option<&'static str> {
-    if !nix::unistd::geteuid().is_root() {
-        return Some("not root");
-    }
-    if !Path::new("/dev/net/tun").exists() {
-        return Some("no /dev/net/tun");
-    }
-    let has = |program: &str| {
-        Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status()
-    };
-    if has("ip").is_err() || has("wg").is_err() || has("ping").is_err() {
-        return Some("ip, wg or ping is not installed");
-    }
-    None
-}
-
 /// Runs a program and gives what it wrote; panics with its complaint if it fails.
 pub fn run(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().unwrap();
@@ -88,6 +71,7 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
 impl Lab {
     /// Namespaces and cable, no tunnels yet.
     pub fn new() -> Self {
+        assert!(nix::unistd::geteuid().is_root(), "named network namespaces and TUN: run as root");
         let number = LABS.fetch_add(1, Ordering::Relaxed);
         let tag = format!("{}x{number}", std::process::id() % 100_000);
         let directory = tempfile::tempdir().unwrap();

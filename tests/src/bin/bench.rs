@@ -1,88 +1,52 @@
-//! Owns the program `bench`: throughput through a pair of userspace tunnels, as a ratio to the bare
-//! link between the same two hosts in the same run. Judges nothing: it prints.
+//! Owns the program `bench`: which measurements run. Each is a module of `sealane_tests::bench`.
 
 use std::error::Error;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use clap::Parser;
-use sealane_tests::lab::address::Family;
-use sealane_tests::lab::host::Host;
-use sealane_tests::lab::segment::Segment;
-use sealane_tests::lab::wait::eventually;
-use sealane_tests::lab::world::Lab;
-use sealane_tests::traffic::drive;
+use clap::{Parser, ValueEnum};
+use sealane_tests::bench::{memory, plan, throughput};
 
-/// Port of the TCP sink.
-const SINK: u16 = 5001;
-/// UDP port of both tunnels.
-const TUNNEL: u16 = 51820;
+const EXAMPLE: &str = "\
+Examples:
+  bench                                    everything
+  bench --rounds 9 --seconds 5 throughput  the tunnel against the bare link, at length
+  bench memory                             what agent and tunnel hold of memory";
 
-/// Measures TCP through sealane-tunnel against the bare link, interleaved.
+/// Measures tunnel, plan and memory.
 #[derive(Debug, Parser)]
-#[command(after_help = "Example:\n  bench --rounds 5 --seconds 5")]
+#[command(after_help = EXAMPLE)]
 struct Flags {
-    /// Rounds; each measures the link and then the tunnel.
+    /// What is measured; everything when nothing is named.
+    subjects: Vec<Subject>,
+    /// Rounds of throughput; each measures the link and then the tunnel.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Seconds of each measurement.
+    /// Length of each measurement of throughput. Unit: seconds.
     #[arg(long, default_value_t = 3)]
     seconds: u64,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+enum Subject {
+    /// TCP through a pair of userspace tunnels, as a ratio to the bare link.
+    Throughput,
+    /// A full recomputation of the plan, for growing numbers of members.
+    Plan,
+    /// Resident memory of agent and tunnel.
+    Memory,
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let flags = Flags::parse();
-    let span = Duration::from_secs(flags.seconds);
-    let lab = Lab::new("bench")?;
-    let subnets = Family::Dual.select("192.0.2.0/24".parse()?, "2001:db8::/64".parse()?);
-    let link = Segment::new(&lab, "link", subnets)?;
-    let (left, right) = (lab.host("left")?, lab.host("right")?);
-    link.attach(&left, 1)?;
-    link.attach(&right, 2)?;
-    let _tunnels = [tunnel(&left, 1)?, tunnel(&right, 2)?];
-    introduce(&left, &right, 2)?;
-    introduce(&right, &left, 1)?;
-    let _sink = drive::tcp_sink(&right, SINK)?;
-    eventually(Duration::from_secs(10), "the tunnel answers", || {
-        left.run("ping -n -c 1 -W 1 10.0.0.2")
-    })?;
-
-    println!("{:>5}  {:>12}  {:>14}  {:>6}", "round", "link Gbit/s", "tunnel Gbit/s", "ratio");
-    let mut ratios = Vec::new();
-    for round in 1..=flags.rounds {
-        let bare = gbit(&left, "192.0.2.2", span)?;
-        let inside = gbit(&left, "10.0.0.2", span)?;
-        ratios.push(inside / bare);
-        println!("{round:>5}  {bare:>12.2}  {inside:>14.2}  {:>6.3}", inside / bare);
+    let wanted = |subject| flags.subjects.is_empty() || flags.subjects.contains(&subject);
+    if wanted(Subject::Plan) {
+        plan::measure();
     }
-    ratios.sort_by(f64::total_cmp);
-    let (first, last) = (ratios.first().copied(), ratios.last().copied());
-    if let (Some(least), Some(median), Some(most)) = (first, ratios.get(ratios.len() / 2), last) {
-        println!("tunnel / link: median {median:.3}, {least:.3} to {most:.3}");
+    if wanted(Subject::Memory) {
+        memory::measure()?;
+    }
+    if wanted(Subject::Throughput) {
+        throughput::measure(flags.rounds, Duration::from_secs(flags.seconds))?;
     }
     Ok(())
-}
-
-fn tunnel(host: &Host, number: u8) -> Result<impl Sized, Box<dyn Error>> {
-    let process = host.command("sealane-tunnel").args(["--foreground", "wg0"]).spawn()?;
-    eventually(Duration::from_secs(5), "the tunnel is there", || host.run("wg show wg0"))?;
-    host.shell(&format!(
-        "umask 077; wg genkey > /run/key; wg set wg0 private-key /run/key listen-port {TUNNEL}; \
-         ip addr add 10.0.0.{number}/24 dev wg0; ip link set wg0 up"
-    ))?;
-    Ok(process)
-}
-
-fn introduce(host: &Host, other: &Host, number: u8) -> Result<(), Box<dyn Error>> {
-    let key = other.run("wg show wg0 public-key")?;
-    host.run(&format!(
-        "wg set wg0 peer {} endpoint 192.0.2.{number}:{TUNNEL} allowed-ips 10.0.0.{number}/32",
-        key.trim()
-    ))?;
-    Ok(())
-}
-
-fn gbit(host: &Host, address: &str, span: Duration) -> Result<f64, Box<dyn Error>> {
-    let sink = SocketAddr::new(address.parse()?, SINK);
-    Ok(drive::throughput(host, sink, span)?.gbit_per_s)
 }

@@ -2,8 +2,11 @@
 //! whatever panics. The same seed makes the same inputs.
 
 use std::collections::BTreeSet;
+use std::num::NonZero;
 use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -32,6 +35,9 @@ struct Args {
     /// Time for each target. Unit: seconds.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
+    /// Targets at a time; as many as there are cores when not given.
+    #[arg(long)]
+    jobs: Option<NonZero<usize>>,
     /// Seed of the inputs.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -42,17 +48,41 @@ struct Args {
 
 fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
-    let mut crashes = 0;
-    for target in chosen(&args.targets)? {
-        if args.write_seeds {
+    let targets = chosen(&args.targets)?;
+    if args.write_seeds {
+        for target in targets {
             for (name, input) in (target.seeds)() {
                 corpus::keep(target, name, &input).with_context(|| target.name.to_owned())?;
             }
-        } else {
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    // An input that panics is told by its path, not by the panic's own words.
+    panic::set_hook(Box::new(|_| {}));
+    let crashes = fuzz_all(&targets, &args)?;
+    Ok(if crashes == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Fuzzes the targets, each on one thread; returns how many inputs panicked.
+fn fuzz_all(targets: &[&'static Target], args: &Args) -> anyhow::Result<usize> {
+    let jobs = args.jobs.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZero::get);
+    let queue = Mutex::new(targets.iter());
+    let work = || {
+        let mut crashes = 0;
+        loop {
+            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some(target) = next else { return Ok(crashes) };
             crashes += fuzz(target, Duration::from_secs(args.seconds), args.seed)?;
         }
-    }
-    Ok(if crashes == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
+        let ended = |worker: thread::ScopedJoinHandle<'_, _>| match worker.join() {
+            Ok(crashes) => crashes,
+            Err(_) => bail!("a worker panicked outside its target"),
+        };
+        workers.into_iter().map(ended).sum()
+    })
 }
 
 fn chosen(names: &[String]) -> anyhow::Result<Vec<&'static Target>> {
@@ -74,7 +104,6 @@ fn fuzz(target: &Target, span: Duration, seed: u64) -> anyhow::Result<usize> {
     let mut mutator = Mutator::new(seed);
     let (mut runs, mut crashes) = (0_u64, 0);
     let until = Instant::now() + span;
-    panic::set_hook(Box::new(|_| {}));
     while Instant::now() < until {
         let (one, other) = (mutator.pick(pool.len()), mutator.pick(pool.len()));
         let input = mutator.mutate(&pool[one], &pool[other]);
@@ -92,7 +121,6 @@ fn fuzz(target: &Target, span: Duration, seed: u64) -> anyhow::Result<usize> {
             }
         }
     }
-    drop(panic::take_hook());
     println!("{:<14} {runs:>9} inputs {:>6} ways {crashes:>3} panics", target.name, ways.len());
     Ok(crashes)
 }

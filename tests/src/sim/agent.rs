@@ -203,8 +203,8 @@ impl Agent {
         inner: &Inner,
         (profile, seen): (&Profile, &Observation),
         now: Now,
-        did: &mut Did,
-    ) {
+    ) -> Did {
+        let mut did = Did::default();
         match &inner.body {
             Body::Probe(bytes) => {
                 let answer = self.lanes.received(now.at, link, inner, bytes);
@@ -228,10 +228,11 @@ impl Agent {
                         did.lines.push(format!("heard news from {teller} in a lane"));
                     }
                     self.gossip.took(now.at, inner.source, reception);
-                    self.note(outcome, did);
+                    self.note(outcome, &mut did);
                 }
             }
         }
+        did
     }
 
     fn hear(

@@ -257,8 +257,7 @@ impl Member {
         self.out.extend(sent);
         let Some((link, inner)) = inner else { return };
         let Some(agent) = &mut self.agent else { return };
-        let mut did = Did::default();
-        agent.packet(&link, &inner, (&self.profile, &self.seen), now, &mut did);
+        let mut did = agent.packet(&link, &inner, (&self.profile, &self.seen), now);
         agent.turn(&self.profile, &self.seen, now, &mut did);
         self.follow(did, at, story);
     }
@@ -342,7 +341,7 @@ impl Member {
             ..HostFacts::default()
         };
         let addresses = self.profile.uplink.iter().copied().collect();
-        let uplink = LinkFacts { index: 2, mtu: 1500, running: true, addresses };
+        let uplink = LinkFacts { index: 2, mtu: 1500, running: true, addresses, ours: false };
         if let Ok(name) = "eth0".parse::<LinkName>() {
             let target = Target::Link(name.clone());
             for net in ["0.0.0.0/0", "::/0"].iter().filter_map(|net| net.parse().ok()) {
@@ -355,8 +354,8 @@ impl Member {
         for (index, (name, link)) in (100..).zip(&self.have.links) {
             let ours = self.have.addresses.iter().filter(|it| it.link == *name);
             let addresses = ours.map(|it| it.net).collect();
-            let mtu = link.mtu;
-            facts.links.insert(name.clone(), LinkFacts { index, mtu, running: true, addresses });
+            let seen = LinkFacts { index, mtu: link.mtu, running: true, addresses, ours: true };
+            facts.links.insert(name.clone(), seen);
             if let LinkKind::WireGuard(backend) = link.kind {
                 facts.standing.insert(backend);
             }

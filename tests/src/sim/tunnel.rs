@@ -139,7 +139,7 @@ impl Tunnel {
                 let has_moved = peer.endpoint.is_some() && standing.endpoint != peer.endpoint;
                 standing.endpoint = peer.endpoint;
                 if has_moved {
-                    sent.extend(standing.call(now, device.key, *key, device.listen_port, peer));
+                    sent.extend(standing.call(now, (device.key, *key), device.listen_port, peer));
                 }
             }
         }
@@ -178,7 +178,7 @@ impl Tunnel {
             }
         }
         if standing.wants_to_call(now) {
-            out.extend(standing.call(now, by, of, port, peer));
+            out.extend(standing.call(now, (by, of), port, peer));
         }
         out
     }
@@ -196,7 +196,7 @@ impl Tunnel {
                 if now.since(since) >= REKEY_ATTEMPT {
                     (standing.calling, standing.waiting) = (None, None);
                 } else {
-                    out.extend(standing.call(now, by, of, port, peer));
+                    out.extend(standing.call(now, (by, of), port, peer));
                 }
             }
             let pause = peer.keepalive.map(|seconds| Duration::from_secs(seconds.into()));
@@ -210,7 +210,7 @@ impl Tunnel {
                     out.push(Sent { port, to, packet: Packet { by, of, kind }, size: OVERHEAD });
                 }
                 if standing.wants_to_call(now) {
-                    out.extend(standing.call(now, by, of, port, peer));
+                    out.extend(standing.call(now, (by, of), port, peer));
                 }
             }
         }
@@ -357,8 +357,7 @@ impl Standing {
     fn call(
         &mut self,
         now: Time,
-        by: PublicKey,
-        of: PublicKey,
+        (by, of): (PublicKey, PublicKey),
         port: u16,
         peer: &Peer,
     ) -> Option<Sent> {

@@ -39,6 +39,7 @@ fn the_units_run_with_no_more_than_they_need() {
         machine.run(&judge).unwrap_or_else(|error| panic!("{unit}: {error}"));
     }
     files_are_nobody_elses(machine);
+    what_faces_the_internet_sees_no_key(&scene);
     // Said on the way here: nothing that systemd or a seccomp filter refused.
     for unit in [AGENT, TUNNEL, BROKER] {
         let said = machine.journal(unit).to_lowercase();
@@ -60,6 +61,17 @@ fn files_are_nobody_elses(machine: &Booted) {
     }
     let open = "find /var/lib/sealane /var/lib/sealane-broker/ -type f -perm /077 ! -name '*.crt'";
     assert_eq!(machine.run(open).unwrap(), "");
+}
+
+/// Agent and tunnel are one user; what keeps them apart is what they see.
+fn what_faces_the_internet_sees_no_key(scene: &Scene) {
+    let look = |unit: &str, file: &str| {
+        scene.machine.run(&format!("nsenter --target {} --mount stat {file}", scene.pid(unit)))
+    };
+    for file in ["/var/lib/sealane/identity.key", "/etc/sealane/token", "/run/sealane/agent.sock"] {
+        look(AGENT, file).unwrap_or_else(|error| panic!("{file}: {error}"));
+        assert!(look(TUNNEL, file).is_err(), "the tunnel sees {file}");
+    }
 }
 
 fn field<'a>(status: &'a str, name: &str) -> &'a str {

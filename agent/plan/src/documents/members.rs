@@ -85,7 +85,7 @@ pub fn why(role: LaneRole) -> &'static str {
         LaneRole::Standby => "stands by",
         LaneRole::Draining => "is about to stop",
         LaneRole::LastResort => {
-            "carries as the last resort: its agent is silent, its tunnel is not"
+            "carries as the last resort: its tunnel answers, its agent or port 5183 does not"
         }
         LaneRole::Failed => "does not answer",
     }

@@ -261,6 +261,7 @@ fn furnish(world: &mut World, host: &Host) {
             mtu: *mtu,
             running: true,
             addresses: addresses.iter().copied().collect(),
+            ours: false,
         };
         world.host.links.insert(name.parse().unwrap(), link);
     }

@@ -212,6 +212,7 @@ impl Facts {
             })),
             _ => None,
         };
+        let ours = kind.is_some();
         if let Some(kind) = kind {
             self.host.links.insert(name.clone(), Link { kind, mtu, up: true });
             let placed = addresses.iter().map(|net| Address { link: name.clone(), net: *net });
@@ -219,7 +220,7 @@ impl Facts {
         }
         let running = !words.contains(&"down");
         let addresses = addresses.into_iter().collect();
-        self.facts.links.insert(name, LinkFacts { index: 1, mtu, running, addresses });
+        self.facts.links.insert(name, LinkFacts { index: 1, mtu, running, addresses, ours });
     }
 
     fn peer(&mut self, number: &str, name: &str, link: &str, nets: &[&str]) {

@@ -1,5 +1,5 @@
-//! How long a full recomputation takes: prints it for growing numbers of members with ten prefixes
-//! each. `cargo run --release -p sealane-plan --example large`.
+//! Owns how long a full recomputation of the plan takes, for growing numbers of members with ten
+//! prefixes each.
 
 use std::time::Instant;
 
@@ -14,19 +14,36 @@ use sealane_state::wireguard::{PskFingerprint, PublicKey};
 
 const PREFIXES_EACH: u16 = 10;
 
-fn main() {
-    for members in [125, 250, 500, 1000, 2000] {
+/// Runs of each size; the fastest and the slowest are told.
+const RUNS: usize = 10;
+
+/// Measures plans of 10 to 5,000 members.
+///
+/// # Panics
+/// A plan without one of the routes that it must have.
+pub fn measure() {
+    println!(
+        "{:>8}  {:>8}  {:>10}  {:>10}  {:>13}",
+        "members", "routes", "least ms", "most ms", "us per member"
+    );
+    for members in [10, 100, 1000, 5000] {
         let world = world(members);
-        let mut best = f64::MAX;
-        for _ in 0..10 {
-            let start = Instant::now();
-            let routes = plan(&world, UnixSeconds(0)).host.routes.len();
-            // Each prefix has its route and the refusal behind it; each gateway has its probe address.
-            assert_eq!(routes, usize::from(members) * (2 * usize::from(PREFIXES_EACH) + 1));
-            best = best.min(start.elapsed().as_secs_f64());
-        }
-        println!("{members} members x {PREFIXES_EACH} prefixes: {:.1} ms", best * 1000.0);
+        // Each prefix has its route and the refusal behind it; each gateway has its probe address.
+        let expected = usize::from(members) * (2 * usize::from(PREFIXES_EACH) + 1);
+        let mut times: Vec<f64> = (0..RUNS)
+            .map(|_| {
+                let start = Instant::now();
+                let routes = plan(&world, UnixSeconds(0)).host.routes.len();
+                assert_eq!(routes, expected);
+                start.elapsed().as_secs_f64() * 1e3
+            })
+            .collect();
+        times.sort_by(f64::total_cmp);
+        let (least, most) = (times[0], times[RUNS - 1]);
+        let each = least * 1e3 / f64::from(members);
+        println!("{members:>8}  {expected:>8}  {least:>10.2}  {most:>10.2}  {each:>13.1}");
     }
+    println!();
 }
 
 fn world(members: u16) -> World {

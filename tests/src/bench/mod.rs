@@ -1,0 +1,6 @@
+//! Owns the measurements of `make bench`: what a tunnel carries, how long a plan takes, what programs
+//! hold of memory. Each prints a table; none judges.
+
+pub mod throughput;
+pub mod plan;
+pub mod memory;
