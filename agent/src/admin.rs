@@ -124,6 +124,14 @@ pub enum AdminError {
         /// The path.
         path: PathBuf,
     },
+    /// The folder of the state cannot be claimed.
+    #[error("{}: {cause}; run it as root or as the user sealane, or set paths.state", path.display())]
+    NoState {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        cause: std::io::Error,
+    },
     /// The socket cannot be made.
     #[error("{}: {cause}; choose another with paths.socket", path.display())]
     Unusable {
@@ -140,7 +148,7 @@ pub enum AdminError {
 /// # Errors
 /// [`AdminError`] when another agent works with it.
 pub fn claim(state: &Path) -> Result<std::fs::File, AdminError> {
-    let unusable = |cause| AdminError::Unusable { path: state.to_owned(), cause };
+    let unusable = |cause| AdminError::NoState { path: state.to_owned(), cause };
     let folder = std::fs::File::open(state).map_err(unusable)?;
     match folder.try_lock() {
         Ok(()) => Ok(folder),

@@ -8,6 +8,7 @@ use sealane_api::time::UnixTime;
 use sealane_plan::documents;
 use sealane_plan::name::LaneId;
 use sealane_plan::verdict::Way;
+use sealane_plan::world::{NodeRole, Role};
 use sealane_state::diff::diff;
 use sealane_view::membership::{JoinDocument, JoinRequest};
 use sealane_view::ping::PingRequest;
@@ -109,11 +110,7 @@ impl Agent {
     }
 
     fn ping_target(&self, text: &str) -> Result<Target, Refusal> {
-        let lane = self.lane_named(text).ok_or_else(|| {
-            let cause =
-                format!("{text:?} is no member, gateway or address behind a lane of this host");
-            Refusal::new(Fault::Request, "no ping", cause, "`sealane peers` lists what is there")
-        })?;
+        let lane = self.lane_named(text).ok_or_else(|| self.no_lane_to(text))?;
         let (way, address) = self.paths.way_to_lane(&lane).ok_or_else(|| {
             let cause = "its lane is not probed yet";
             Refusal::new(Fault::State, "no ping", cause, "try again in a second")
@@ -141,6 +138,41 @@ impl Agent {
             target.gateway.member.0 == text && chosen(text).is_none_or(|key| key == id.remote)
         });
         exact.or(best).map(|(id, _)| *id)
+    }
+
+    /// Says why there is no lane to what a person named.
+    fn no_lane_to(&self, text: &str) -> Refusal {
+        let refuse =
+            |cause: String, next: &str| Refusal::new(Fault::Request, "no ping", cause, next);
+        let Some(me) = &self.world.me else {
+            let cause = "this host is in no clusterset".to_owned();
+            return refuse(cause, "join it with `sealane join`");
+        };
+        let member = text.split('.').next().unwrap_or(text);
+        let address = text.parse::<IpAddr>().ok();
+        if member == me.member.0
+            || address.is_some_and(|it| me.networks.all().any(|net| net.contains(it)))
+        {
+            let cause = format!("{text} is of this host's own member, which it needs no lane for");
+            return refuse(cause, "name another member");
+        }
+        let prefixes = self.plan.verdicts.prefixes.keys();
+        let is_routed = address.is_some_and(|it| prefixes.clone().any(|net| net.contains(it)));
+        let is_listed = self.world.members.iter().any(|it| it.0 == member);
+        if !is_routed && !is_listed {
+            let cause = format!("{text:?} is no member, gateway or address of another member");
+            return refuse(cause, "`sealane status` lists the members and their networks");
+        }
+        if me.role == Role::Node {
+            let gateways =
+                self.world.nodes.iter().filter(|(_, node)| node.role == NodeRole::Gateway);
+            let names: Vec<String> = gateways.map(|(name, _)| name.to_string()).collect();
+            let cause =
+                format!("this host is a node, and nodes have no lanes: ask {}", names.join(" or "));
+            return refuse(cause, "`sealane trace` shows the whole way from here");
+        }
+        let cause = format!("{text} has no lane at the moment");
+        refuse(cause, "`sealane status` says why")
     }
 
     fn lane_towards(&self, address: IpAddr) -> Option<LaneId> {

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use sealane_broker::publish::PublishError;
+use sealane_broker::publish::{PublishError, Retry};
 use sealane_state::host::HostState;
 use sealane_state::owner;
 use sealane_view::membership::{LeaveDocument, LeaveRequest, WithoutBroker};
@@ -109,7 +109,10 @@ impl Agent {
                 if let Some(session) = &mut self.session {
                     session.line.speak_on();
                 }
-                let next = "try again when the broker answers, or use --without-broker";
+                let next = match error.retry {
+                    Retry::Soon => "try again when the broker answers, or use --without-broker",
+                    Retry::OnChange => "trying again does not help; use --without-broker",
+                };
                 // The withdrawal is signed and may have got somewhere: a newer word outranks it.
                 self.speak();
                 return refuse(departure.reply, Fault::Outside, &error.to_string(), next);

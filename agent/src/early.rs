@@ -46,6 +46,8 @@ impl Early {
 
 #[cfg(test)]
 mod tests {
+    use sealane_broker::trouble::Trouble;
+
     use super::*;
 
     fn object(name: &str, word: u64) -> Sighting {
@@ -56,7 +58,10 @@ mod tests {
     fn a_host_that_is_never_seen_does_not_make_the_board_grow() {
         let mut early = Early::default();
         for turn in 0..10_000 {
-            early.keep(BoardEvent::Unreachable { url: "u".to_owned(), cause: "c".to_owned() });
+            early.keep(BoardEvent::Unreachable {
+                url: "u".to_owned(),
+                trouble: Trouble::CredentialRefused,
+            });
             early.keep(BoardEvent::Listed(Kind::Advertisement, vec![object("b.g1", turn)]));
             early.keep(BoardEvent::Written(Kind::Advertisement, object("b.g2", turn)));
         }

@@ -38,6 +38,8 @@ pub mod gossip;
 pub mod spacing;
 pub mod traces;
 pub mod answers;
+pub mod standing;
+pub mod absence;
 pub mod report;
 pub mod upkeep;
 pub mod disk;

@@ -13,6 +13,7 @@ use sealane_broker::access::{AccessError, Broker};
 use sealane_broker::board::{BoardEvent, CLUSTER_SET_NAME, Kind};
 use sealane_broker::mirror;
 use sealane_broker::publish::{self, PublishError, Retry};
+use sealane_broker::trouble::Trouble;
 use serde_json::Value;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -67,6 +68,8 @@ pub struct LineState {
     pub since: u64,
     /// The last error.
     pub last_error: Option<String>,
+    /// Whether it answers and does not take our credential.
+    pub is_refused: bool,
     /// Unix seconds at which a broker last took our word; `None` before.
     pub taken: Option<u64>,
 }
@@ -182,19 +185,23 @@ impl BrokerLine {
     pub fn note(&mut self, event: &BoardEvent, now: u64) {
         let (url, connected, error) = match event {
             BoardEvent::Reachable(url) => (url, true, None),
-            BoardEvent::Unreachable { url, cause } => (url, false, Some(cause.clone())),
+            BoardEvent::Unreachable { url, trouble } => (url, false, Some(trouble)),
             _ => return,
         };
         if self.state.connected != connected || self.state.since == 0 {
             self.state.since = now;
             match &error {
                 None => tracing::info!(broker = %url, "broker connected"),
-                Some(cause) => tracing::warn!(broker = %url, %cause,
+                Some(Trouble::CredentialRefused) => tracing::warn!(broker = %url,
+                    "the broker does not take our credential; lanes go on"),
+                Some(Trouble::Away(cause)) => tracing::warn!(broker = %url, %cause,
                     "broker away; lanes go on, and it is tried again by itself"),
             }
         }
         self.state.url.clone_from(url);
         self.state.connected = connected;
+        self.state.is_refused = error == Some(&Trouble::CredentialRefused);
+        let error = error.map(ToString::to_string);
         self.state.last_error = error.or(self.state.last_error.take());
     }
 

@@ -172,6 +172,9 @@ async fn serve_on(
     let token_file = config.token_file.clone();
     let metrics_address = config.metrics;
     let agent = Agent::new(config, store, connections)?;
+    if token_file.is_none() && agent.joins_by_itself() {
+        tracing::info!("this host is no member; waiting for `sealane join --token-file FILE`");
+    }
     let token_file = token_file.filter(|_| agent.joins_by_itself());
     hand::take_charge(
         host,

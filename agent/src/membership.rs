@@ -42,6 +42,10 @@ pub struct Membership {
     #[zeroize(skip)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enrolment: Option<Signed>,
+    /// Who else enrolled with the same token, for people: a gateway under an identity.
+    #[zeroize(skip)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rival: Option<String>,
 }
 
 /// Why there is no membership where there should be one.
@@ -74,6 +78,7 @@ impl Membership {
             credential: token.credential.as_str().to_owned(),
             credential_expires: token.credential_expires,
             enrolment,
+            rival: None,
         }
     }
 
@@ -84,7 +89,10 @@ impl Membership {
             "" => (self.credential.clone(), self.credential_expires),
             credential => (credential.to_owned(), token.credential_expires),
         };
+        // Another join key gives everybody another first.
+        let rival = self.rival.clone().filter(|_| enrolment.is_none());
         Self {
+            rival,
             root: self.root,
             recovery: self.recovery,
             minimum: self.minimum.max(token.minimum),

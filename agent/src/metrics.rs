@@ -211,6 +211,7 @@ impl Metrics {
             (MemberState::Connecting, "connecting"),
             (MemberState::Down, "down"),
             (MemberState::Absent, "absent"),
+            (MemberState::Unknown, "unknown"),
         ];
         for (state, label) in states {
             let count = status.members.iter().filter(|member| member.state == state).count();

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use sealane_api::cidr::Cidr;
 use sealane_api::clusterset::{ClusterSet, OnExpiry};
 use sealane_api::names::GatewayId;
 use sealane_api::reason::Reason;
@@ -19,6 +18,7 @@ use sealane_view::status::{
     RejectionView, Role, Severity, StatusDocument,
 };
 
+use crate::absence::Known;
 use crate::config;
 use crate::disk;
 use crate::left;
@@ -26,6 +26,7 @@ use crate::rotation::Step;
 use crate::run::Agent;
 use crate::run::gateways;
 use crate::session::Session;
+use crate::standing::Standing;
 use crate::trust::board::Behind;
 use crate::upkeep;
 
@@ -79,6 +80,11 @@ impl Agent {
             status.revoked_gateways =
                 session.author.as_ref().map(gateways::revoked).unwrap_or_default();
             status.rejections = rejections(session);
+            if let Some(set) = session.trust.receiver().clusterset() {
+                let (held, now) = (session.trust.receiver().held(), self.now());
+                let known = Known { set, held, refusals: &session.trust.refusals(), now };
+                known.explain(&mut status.members);
+            }
             status.warnings = session.trust.warnings();
         }
         status
@@ -98,6 +104,9 @@ impl Agent {
         let members = documents::members::of(&self.world, &self.plan);
         let up = members.iter().filter(|member| is_up(member)).count();
         let (own, all) = (&session.own, members.len());
+        if self.config.role == config::Role::Node {
+            return format!("{own}: a node, {} problems", self.problems().len());
+        }
         format!("{own}: {up} of {all} members reached, {} problems", self.problems().len())
     }
 
@@ -194,30 +203,16 @@ impl Agent {
     }
 
     fn session_problems(&self, session: &Session) -> Vec<ProblemView> {
-        let mut problems = Vec::new();
-        let listed = session.trust.receiver().clusterset().is_some();
         let (_, refused) = session.granted(&self.config);
-        for network in refused.iter().filter(|_| listed) {
-            let next = grant_command(session, network);
-            let cause = "the ClusterSet does not grant it to this member";
-            problems.push(problem(
-                Severity::Part,
-                "CidrNotGranted",
-                &network.to_string(),
-                cause,
-                &next,
-            ));
-        }
-        if !listed {
-            let error = session.line.state.last_error.as_ref();
-            let error = error.filter(|_| !session.line.state.connected);
-            let error = error.map(|error| format!(": {error}")).unwrap_or_default();
-            let cause = format!("no ClusterSet was accepted yet{error}");
-            let next = "have the administrator apply clusterset.yaml to the broker";
-            problems.push(problem(Severity::Host, "NoClusterSet", "this member", &cause, next));
-        }
+        let standing = Standing {
+            membership: &session.membership,
+            set: session.trust.receiver().clusterset(),
+            identity: session.keys.as_ref().map(|keys| keys.identity.public()),
+            refused: &refused,
+            line: &session.line.state,
+        };
+        let mut problems = standing.problems();
         problems.extend(farewell_problems(session, self.unsaid.as_ref()));
-        problems.extend(identity_problem(session));
         problems.extend(name_problem(session));
         let (member, expires) = (&session.own.member, session.membership.credential_expires);
         problems.extend(upkeep::credential_problem(member, expires, self.now()));
@@ -250,22 +245,6 @@ impl Agent {
     }
 }
 
-/// Root pinned an identity for our member, and it is not ours: nobody believes us.
-fn identity_problem(session: &Session) -> Option<ProblemView> {
-    let ours = session.keys.as_ref()?.identity.public();
-    let entry = session.trust.receiver().clusterset()?.members.get(&session.own.member)?;
-    if entry.keys.is_empty() || entry.keys.contains(&ours) {
-        return None;
-    }
-    let cause =
-        format!("the ClusterSet pins another identity for it; ours is {}", ours.fingerprint());
-    let thing = session.own.member.to_string();
-    let next = format!(
-        "find out who joined as {thing}; to start anew: sealane token create --cluster {thing} --rekey"
-    );
-    Some(problem(Severity::Host, "IdentityNotOurs", &thing, &cause, &next))
-}
-
 /// Others may still have lanes with gateways that are none any more.
 fn farewell_problems(session: &Session, unsaid: Option<&PublishError>) -> Vec<ProblemView> {
     let why = unsaid.map(|cause| format!(": {cause}")).unwrap_or_default();
@@ -283,16 +262,6 @@ fn farewell_problems(session: &Session, unsaid: Option<&PublishError>) -> Vec<Pr
         problem(Severity::Part, "NotWithdrawn", &gateway.to_string(), &cause, next)
     };
     writer.due().map(one).collect()
-}
-
-/// The command with which root grants a network besides those granted already.
-fn grant_command(session: &Session, network: &Cidr) -> String {
-    let member = &session.own.member;
-    let set = session.trust.receiver().clusterset();
-    let granted = set.and_then(|set| set.members.get(member)).map(|entry| entry.cidrs.as_slice());
-    let all = granted.unwrap_or_default().iter().chain([network]);
-    let cidrs: String = all.map(|cidr| format!(" --cidr {cidr}")).collect();
-    format!("have root grant it: sealane member update --cluster {member}{cidrs}")
 }
 
 /// Somebody else speaks under our own name.
@@ -384,6 +353,7 @@ fn broker_view(session: &Session) -> BrokerView {
         connected: state.connected,
         since_unix_seconds: state.since,
         last_error: state.last_error.clone(),
+        refused: state.is_refused,
         credential_expires_unix_seconds: session.membership.credential_expires.map(|at| at.0),
     }
 }

@@ -80,6 +80,10 @@ impl Agent {
             // Who asked may have stopped waiting.
             Err(refusal) => return drop(reply.send(Err(refusal))),
         };
+        if let Some(refusal) = scene.elsewhere(request.source) {
+            // As above.
+            return drop(reply.send(Err(refusal)));
+        }
         tokio::spawn(async move {
             let answer = match scene.terrain().await {
                 Ok((terrain, ruleset)) => {
@@ -169,6 +173,19 @@ impl Agent {
 }
 
 impl Scene {
+    /// Packets of another member begin on its hosts, and most never come by here.
+    fn elsewhere(&self, source: Option<IpAddr>) -> Option<Refusal> {
+        let source = source?;
+        if self.networks.iter().any(|network| network.contains(source)) {
+            return None;
+        }
+        let holding = self.remotes.iter().filter(|(network, _)| network.contains(source));
+        let (_, member) = holding.max_by_key(|(network, _)| network.prefix())?;
+        let cause = format!("{source} is behind {member}, where its packets begin");
+        let next = "ask on a host of that member, or trace the way there from this one: self";
+        Some(Refusal::new(Fault::Request, "no trace", cause, next))
+    }
+
     async fn terrain(&self) -> Result<(Arc<Terrain>, Option<Ruleset>), String> {
         let (errand, answer) = oneshot::channel();
         let gone = || "the agent is stopping".to_owned();

@@ -3,6 +3,8 @@
 use kube::api::ApiResource;
 use serde_json::Value;
 
+use crate::trouble::Trouble;
+
 /// API group of all our kinds.
 pub const GROUP: &str = sealane_api::kinds::GROUP;
 /// API version of all our kinds.
@@ -63,7 +65,7 @@ pub enum BoardEvent {
     Unreachable {
         /// Which address was tried.
         url: String,
-        /// What went wrong, with the deepest cause.
-        cause: String,
+        /// What went wrong.
+        trouble: Trouble,
     },
 }

@@ -16,7 +16,7 @@ use tokio_util::io::StreamReader;
 use crate::access::Broker;
 use crate::answer::is_too_long;
 use crate::board::{BoardEvent, CLUSTER_SET_NAME, Kind, Sighting};
-use crate::mirror::root_cause;
+use crate::trouble::Trouble;
 use crate::wire::{self, Line, Page, Posted};
 
 /// Objects asked for at once; a page of the largest advertisements stays below 4 MB.
@@ -60,8 +60,14 @@ pub(crate) enum End {
 pub(crate) enum Stop {
     /// Nobody listens any more.
     Unheard,
-    /// The broker is away or refuses, with the cause.
-    Away(String),
+    /// The broker is away or refuses.
+    Away(Trouble),
+}
+
+impl Stop {
+    fn because(cause: impl Into<String>) -> Self {
+        Self::Away(Trouble::Away(cause.into()))
+    }
 }
 
 /// One kind on one broker, and how far it was read.
@@ -87,12 +93,12 @@ impl<'a> Feed<'a> {
                     return Ok(objects);
                 }
             }
-            let forgets = || Stop::Away(format!("it forgot {LISTS} lists between two pages"));
+            let forgets = || Stop::because(format!("it forgot {LISTS} lists between two pages"));
             self.pages().await?.ok_or_else(forgets)
         };
         match timeout(LIST, whole).await {
             Ok(objects) => Ok(BoardEvent::Listed(self.kind, objects?)),
-            Err(_) => Err(Stop::Away(format!("the list did not end in {} s", LIST.as_secs()))),
+            Err(_) => Err(Stop::because(format!("the list did not end in {} s", LIST.as_secs()))),
         }
     }
 
@@ -111,10 +117,10 @@ impl<'a> Feed<'a> {
                 Err(kube::Error::Api(status)) if status.code == GONE && next.is_some() => {
                     return Ok(None);
                 }
-                text => text.map_err(|error| Stop::Away(root_cause(&error)))?,
+                text => text.map_err(|error| Stop::Away(Trouble::of(&error)))?,
             };
             let page: Page<'_> = serde_json::from_str(&text)
-                .map_err(|error| Stop::Away(format!("not a list of objects: {error}")))?;
+                .map_err(|error| Stop::because(format!("not a list of objects: {error}")))?;
             for item in page.items {
                 let Ok(posted) = Posted::parse(item) else {
                     self.leave_out("an object that is none");
@@ -174,7 +180,7 @@ impl<'a> Feed<'a> {
             };
             match wire::line(&line) {
                 Ok(Line::Error(status)) if status.code == GONE => break End::Forgotten,
-                Ok(Line::Error(status)) => return Err(Stop::Away(status.to_string())),
+                Ok(Line::Error(status)) => return Err(Stop::Away(status.trouble())),
                 Ok(line) => {
                     has_spoken = true;
                     if let Some(event) = self.take(line) {
@@ -185,7 +191,7 @@ impl<'a> Feed<'a> {
             }
         };
         if !has_spoken && begun.elapsed() < SHORTEST_WATCH {
-            return Err(Stop::Away("the broker ends its watches at once".to_owned()));
+            return Err(Stop::because("the broker ends its watches at once"));
         }
         Ok(end)
     }
@@ -197,7 +203,7 @@ impl<'a> Feed<'a> {
         Option<impl Stream<Item = Result<String, tokio_util::codec::LinesCodecError>> + use<>>,
         Stop,
     > {
-        let away = |error: kube::Error| Stop::Away(root_cause(&error));
+        let away = |error: kube::Error| Stop::Away(Trouble::of(&error));
         let params = WatchParams {
             field_selector: self.selector(),
             timeout: Some(WATCH_SECONDS),
@@ -218,8 +224,10 @@ impl<'a> Feed<'a> {
             let body = answer.into_body().collect().await.map_err(away)?.to_bytes();
             let told = serde_json::from_slice::<wire::Status>(&body).ok();
             if !is_busy(code.as_u16(), begun) {
-                let cause = told.map(|told| told.to_string());
-                return Err(Stop::Away(cause.unwrap_or_else(|| code.to_string())));
+                let trouble = told.map(|told| told.trouble());
+                return Err(Stop::Away(
+                    trouble.unwrap_or_else(|| Trouble::told(code.as_u16(), "")),
+                ));
             }
             pause(told.map(|told| told.retry_after_seconds())).await;
         };

@@ -5,6 +5,7 @@ pub mod access;
 pub mod pin;
 mod answer;
 pub mod board;
+pub mod trouble;
 mod wire;
 mod feed;
 pub mod mirror;

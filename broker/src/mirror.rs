@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use crate::access::Broker;
 use crate::board::{BoardEvent, Kind};
 use crate::feed::{End, Feed, Stop};
+use crate::trouble::Trouble;
 
 /// First wait after an error.
 const SHORTEST_WAIT: Duration = Duration::from_millis(250);
@@ -36,8 +37,8 @@ async fn rounds(brokers: &[Broker], events: &Sender<BoardEvent>) {
     let mut failures = 0;
     for broker in brokers.iter().cycle() {
         let mut since = None;
-        let Err(Stop::Away(cause)) = attend(broker, events, &mut since).await else { return };
-        let away = BoardEvent::Unreachable { url: broker.url.clone(), cause };
+        let Err(Stop::Away(trouble)) = attend(broker, events, &mut since).await else { return };
+        let away = BoardEvent::Unreachable { url: broker.url.clone(), trouble };
         if events.send(away).await.is_err() {
             return;
         }
@@ -95,22 +96,9 @@ impl BackOff {
     }
 }
 
-/// Longest text of an error: parts of it may be the broker's words.
-const CAUSE_CHARACTERS: usize = 600;
-
-/// Returns the whole chain of an error on one line, fit for a terminal: the last link is what helps.
-pub fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let line = cause.to_string();
-        if !text.contains(&line) {
-            text.push_str(": ");
-            text.push_str(&line);
-        }
-        next = cause.source();
-    }
-    text.chars().filter(|one| !one.is_control()).take(CAUSE_CHARACTERS).collect()
+/// Returns an error of the client on one line, in words for people.
+pub fn root_cause(error: &kube::Error) -> String {
+    Trouble::of(error).to_string()
 }
 
 #[cfg(test)]

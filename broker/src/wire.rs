@@ -9,6 +9,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::board::{Kind, Sighting};
+use crate::trouble::Trouble;
 
 /// Objects that one page may have.
 const PAGE_OBJECTS: usize = 50_000;
@@ -73,13 +74,10 @@ impl Status {
     pub(crate) fn retry_after_seconds(&self) -> u32 {
         self.details.retry_after_seconds
     }
-}
 
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let message: String =
-            self.message.chars().filter(|one| !one.is_control()).take(300).collect();
-        write!(f, "{message} ({})", self.code)
+    /// Returns what it means for people.
+    pub(crate) fn trouble(&self) -> Trouble {
+        Trouble::told(self.code, &self.message)
     }
 }
 
@@ -284,7 +282,8 @@ mod tests {
     #[test]
     fn a_brokers_words_reach_people_short_and_without_control_characters() {
         let message = format!("no\u{1b}[31m{}", "x".repeat(10_000));
-        let told = Status { code: 403, message, details: Details::default() }.to_string();
+        let told = Status { code: 403, message, details: Details::default() };
+        let told = told.trouble().to_string();
         assert!(told.len() < 320 && !told.contains('\u{1b}') && told.ends_with("(403)"), "{told}");
     }
 }

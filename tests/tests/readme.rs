@@ -139,6 +139,9 @@ impl Reader {
                 self.as_admin(&line.replace("PIN", &self.pin));
             }
             ["sealane", "clusterset", "sign", ..] => self.pin_everybody(line),
+            ["sealane", "token", "create", words @ ..] if words.contains(&"--rekey") => {
+                self.at_the_end.push(line.to_owned());
+            }
             ["sealane", "token", "create" | "renew", ..] => self.as_admin(line),
             ["sealane", "clusterset", "apply"] => {
                 self.as_admin(&format!("{line} --dir clusterset --kubeconfig admin.kubeconfig"));

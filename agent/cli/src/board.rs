@@ -7,15 +7,17 @@ use clap::Args;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Api;
 use kube::api::{DeleteParams, DynamicObject, ListParams};
+use sealane_api::advertisement::{self, AdvertisementPayload, State};
 use sealane_api::certificate::{self, EnrolmentPayload};
 use sealane_api::clusterset::ClusterSet;
 use sealane_api::keys::VerifyKey;
 use sealane_api::kinds::{AdvertisementSpec, ClusterSetSpec};
-use sealane_api::names::ClusterId;
+use sealane_api::names::{ClusterId, GatewayId};
 use sealane_api::signed::Statement;
 use sealane_broker::access::{self, Broker};
 use sealane_broker::account::Credential;
 use sealane_broker::board::{CLUSTER_SET_NAME, Kind};
+use sealane_broker::mirror::root_cause;
 use sealane_broker::{account, publish};
 use serde::Deserialize as _;
 use serde_json::Value;
@@ -160,14 +162,35 @@ impl Board {
         match accounts.delete(&name, &DeleteParams::default()).await {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             Err(error) => {
-                let cause = format!("account {name} on broker {}: {error}", self.broker.url);
+                let cause = root_cause(&error);
+                let cause = format!("account {name} on broker {}: {cause}", self.broker.url);
                 Err(away(cause).next("delete the ServiceAccount, its credential still works"))
             }
             Ok(_) => Ok(()),
         }
     }
 
-    /// Returns the identity keys that enrolled for a member under the join key on the list.
+    /// Deletes what a member that was removed left there; nobody believes it, and everybody says so.
+    pub async fn remove_words(&self, member: &ClusterId) -> Result<(), Failure> {
+        let resource = Kind::Advertisement.resource();
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.broker.client.clone(), &self.broker.namespace, &resource);
+        let own = |name: &str| GatewayId::parse(name).is_ok_and(|id| id.member == *member);
+        for name in self.names().await?.into_iter().filter(|name| own(name)) {
+            match api.delete(&name, &DeleteParams::default()).await {
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                Err(error) => {
+                    let cause = format!("advertisement {name}: {}", root_cause(&error));
+                    return Err(away(cause).next("delete it with kubectl; nobody believes it"));
+                }
+                Ok(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the identity keys that enrolled for a member under the join key on the list, but for
+    /// those of hosts that left: their keys are destroyed.
     pub async fn enrolled(
         &self,
         list: &ClusterSet,
@@ -180,6 +203,7 @@ impl Board {
             .advertisements()
             .await?
             .into_iter()
+            .filter(|spec| !is_withdrawn(spec))
             .filter_map(|spec| enrolment(&spec, &join.key))
             .filter(|payload| {
                 payload.member == member.as_str() && payload.clusterset == list.id.as_str()
@@ -192,18 +216,24 @@ impl Board {
     }
 
     async fn advertisements(&self) -> Result<Vec<AdvertisementSpec>, Failure> {
+        let objects = self.objects().await?.into_iter();
+        let spec = |it: DynamicObject| AdvertisementSpec::deserialize(it.data.get("spec")?).ok();
+        Ok(objects.filter_map(spec).collect())
+    }
+
+    async fn names(&self) -> Result<Vec<String>, Failure> {
+        Ok(self.objects().await?.into_iter().filter_map(|it| it.metadata.name).collect())
+    }
+
+    async fn objects(&self) -> Result<Vec<DynamicObject>, Failure> {
         let resource = Kind::Advertisement.resource();
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.broker.client.clone(), &self.broker.namespace, &resource);
         let mut params = ListParams::default().limit(500);
         let mut found = Vec::new();
         loop {
-            let page = api.list(&params).await.map_err(|error| away(error.to_string()))?;
-            let specs = page
-                .items
-                .into_iter()
-                .filter_map(|object| AdvertisementSpec::deserialize(object.data.get("spec")?).ok());
-            found.extend(specs);
+            let page = api.list(&params).await.map_err(|error| away(root_cause(&error)))?;
+            found.extend(page.items);
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => params = params.continue_token(&token),
                 None => return Ok(found),
@@ -218,6 +248,13 @@ fn enrolment(spec: &AdvertisementSpec, join: &VerifyKey) -> Option<EnrolmentPayl
     bytes
         .is_signed_by(join, Statement::Enrolment)
         .then(|| EnrolmentPayload::parse(&bytes.payload).ok())?
+}
+
+/// Says whether a gateway took its word back; one that cannot be read did not.
+fn is_withdrawn(spec: &AdvertisementSpec) -> bool {
+    let payload = spec.signed.decode(advertisement::MAX_BYTES).ok();
+    let payload = payload.and_then(|it| AdvertisementPayload::parse(&it.payload).ok());
+    payload.is_some_and(|payload| payload.state == State::Withdrawn)
 }
 
 fn away(cause: String) -> Failure {

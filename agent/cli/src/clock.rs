@@ -26,10 +26,12 @@ impl std::str::FromStr for Length {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let span: Span = text.parse().map_err(|error: jiff::Error| error.to_string())?;
-        let length: SignedDuration = span
-            .to_duration(SpanRelativeTo::days_are_24_hours())
-            .map_err(|error| format!("{error}; use days, hours or minutes"))?;
+        // The library's words for this are its own.
+        let odd =
+            |_| "expected weeks, days, hours, minutes or seconds, such as 7d or 12h".to_owned();
+        let span: Span = text.parse().map_err(odd)?;
+        let length: SignedDuration =
+            span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(odd)?;
         u64::try_from(length.as_secs())
             .ok()
             .filter(|seconds| *seconds > 0)
@@ -49,6 +51,10 @@ mod tests {
         assert_eq!("12h".parse(), Ok(Length(43_200)));
         for bad in ["", "7", "-3d", "0s", "1month", "soon"] {
             assert!(bad.parse::<Length>().is_err(), "{bad:?} was taken for a length");
+        }
+        for bad in ["7", "1y", "1month", "soon"] {
+            let told = bad.parse::<Length>().unwrap_err();
+            assert!(told.contains("such as 7d") && !told.contains("jiff"), "{told}");
         }
     }
 

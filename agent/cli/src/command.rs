@@ -97,8 +97,8 @@ pub fn parse(arguments: Vec<OsString>) -> CommandLine {
     let mut command = grammar(plugin);
     let matches = command.clone().get_matches_from(arguments);
     if let Some((flag, leaf)) = stray_global(&CommandLine::command(), &matches) {
-        let text = format!("`{leaf}` takes no {flag}\n");
-        command.error(ErrorKind::ArgumentConflict, text).exit();
+        let text = format!("`{}` takes no {flag}", leaf.join(" "));
+        at_leaf(&mut command, &leaf).error(ErrorKind::ArgumentConflict, text).exit();
     }
     CommandLine::from_arg_matches(&matches)
         .unwrap_or_else(|error| error.format(&mut command).exit())
@@ -136,11 +136,13 @@ fn declares(command: &clap::Command, id: &str) -> bool {
     command.get_arguments().any(|arg| arg.get_id() == id)
 }
 
-/// Finds a global flag that was typed for a command which does not use it: its name and the command.
-fn stray_global(root: &clap::Command, matches: &ArgMatches) -> Option<(String, String)> {
+/// Finds a global flag that was typed for a command which does not use it: its name and the words that lead to the command.
+fn stray_global(root: &clap::Command, matches: &ArgMatches) -> Option<(String, Vec<String>)> {
     let (mut leaf, mut place) = (root, matches);
+    let mut words = Vec::new();
     while let Some((name, below)) = place.subcommand() {
         (leaf, place) = (leaf.find_subcommand(name)?, below);
+        words.push(name.to_owned());
     }
     root.get_arguments()
         .filter(|global| global.is_global_set() && !declares(leaf, global.get_id().as_str()))
@@ -149,8 +151,15 @@ fn stray_global(root: &clap::Command, matches: &ArgMatches) -> Option<(String, S
         })
         .map(|global| {
             let flag = format!("--{}", global.get_long().unwrap_or_default());
-            (flag, leaf.get_name().to_owned())
+            (flag, words.clone())
         })
+}
+
+/// Returns the command that these words lead to, with its own usage.
+fn at_leaf(command: &mut clap::Command, words: &[String]) -> clap::Command {
+    command.build();
+    let root: &clap::Command = command;
+    words.iter().fold(root, |at, word| at.find_subcommand(word).unwrap_or(at)).clone()
 }
 
 fn is_plugin(program: Option<&OsString>) -> bool {

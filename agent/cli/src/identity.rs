@@ -101,7 +101,7 @@ fn table(document: &IdentityDocument, palette: Palette) -> String {
     let pinned = if document.identity.pinned {
         "yes: the accepted list names this key"
     } else {
-        "no: have it pinned with sealane clusterset sign"
+        "no: have it pinned with sealane clusterset sign, unless sealane status says that another is"
     };
     let mut table = Table::bare();
     table.row(["member".to_owned(), document.member.clone()]);

@@ -16,6 +16,7 @@ use sealane_view::status::StatusDocument;
 use serde::Serialize;
 
 use self::progress::Progress;
+use self::stages::Stage;
 use crate::agent::{AgentArgs, AskError};
 use crate::clock::{self, Length};
 use crate::failure::{Exit, Failure};
@@ -31,6 +32,8 @@ use crate::token::inspect;
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// The list and the advertisements of others come one after the other: one good look is not enough.
 const GOOD_LOOKS: u8 = 2;
+/// What a new token mends stands in the status until the newest list is there.
+const VAIN_LOOKS: u8 = 12;
 
 const EXAMPLE: &str = "\
 Examples:
@@ -43,7 +46,8 @@ Examples:
 
 Says on standard error what it waits for: the broker, the list of members, the certificate, the
 lanes to the members that joined before. Ends with 0 when sealane status would; with 1 when it does
-not come to that in time: the host has joined all the same, and its agent goes on trying.
+not come to that in time: the host has joined all the same, and its agent goes on trying. What no
+waiting mends, such as a token that was used before, ends it within seconds.
 
 A token is never an argument: arguments can be read by everybody on the host.";
 
@@ -98,29 +102,42 @@ pub async fn run(args: &JoinArgs) -> Result<Exit, Failure> {
     }
     let mut last = None;
     let waiting = settle(&args.agent, &mut progress, &mut last);
-    let settled = tokio::time::timeout(Duration::from_secs(args.timeout.0), waiting).await.is_ok();
+    let settled = tokio::time::timeout(Duration::from_secs(args.timeout.0), waiting).await;
     progress.end();
-    let document = JoinedDocument { joined, status: last };
+    let mut document = JoinedDocument { joined, status: last };
+    if matches!(settled, Ok(Err(_))) {
+        // Pinning, which the agent would have next, mends nothing then.
+        document.joined.next.clear();
+    }
     args.form.show(&document, table)?;
     match settled {
-        true => Ok(Exit::Fine),
-        false => Err(too_late(document.status.as_ref(), args.timeout)),
+        Ok(Ok(())) => Ok(Exit::Fine),
+        Ok(Err(stage)) => {
+            let what = "joined, but nobody will take this host for the member";
+            Err(Failure::new(Exit::NotWorking, what, stage.text).next(stage.next))
+        }
+        Err(_) => Err(too_late(document.status.as_ref(), args.timeout)),
     }
 }
 
-/// Looks at the status until all is well; `last` is the last one seen.
+/// Looks at the status until all is well, or waiting is in vain; `last` is the last one seen.
 async fn settle<W: Write>(
     agent: &AgentArgs,
     progress: &mut Progress<W>,
     last: &mut Option<StatusDocument>,
-) {
-    let mut good = 0;
+) -> Result<(), Stage> {
+    let (mut good, mut vain) = (0, 0);
     while good < GOOD_LOOKS {
         match agent.read::<StatusDocument>(admin::STATUS).await {
             Ok(status) => {
                 good = if stages::waits_for(&status).is_none() { good + 1 } else { 0 };
                 progress.show(&stages::of(&status));
+                let dead_end = stages::dead_end(&status);
                 *last = Some(status);
+                vain = if dead_end.is_some() { vain + 1 } else { 0 };
+                if let Some(stage) = dead_end.filter(|_| vain >= VAIN_LOOKS) {
+                    return Err(stage);
+                }
             }
             // An agent that restarts comes back.
             Err(error) => {
@@ -130,6 +147,7 @@ async fn settle<W: Write>(
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
+    Ok(())
 }
 
 fn too_late(last: Option<&StatusDocument>, timeout: Length) -> Failure {

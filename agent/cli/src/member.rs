@@ -99,7 +99,8 @@ const REMOVE_EXAMPLE: &str = "\
 Example:
   sealane member remove --cluster edge-1 --kubeconfig admin.kubeconfig
 
-With --kubeconfig its account on the broker goes as well, and every credential with it.";
+With --kubeconfig its account on the broker goes as well, every credential with it, and what its
+gateways said there.";
 
 /// `sealane member remove`.
 #[derive(Debug, Args)]
@@ -203,6 +204,7 @@ async fn remove(args: &RemoveArgs) -> Result<Exit, Failure> {
     let exit = sign::publish(board.as_ref(), &next).await?;
     if let Some(board) = &board {
         board.close_account(&args.cluster).await?;
+        board.remove_words(&args.cluster).await?;
     }
     Ok(exit)
 }

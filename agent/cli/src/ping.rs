@@ -1,5 +1,6 @@
 //! Owns `sealane ping`: round trips through a lane, answered by the remote agent.
 
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use clap::Args;
@@ -18,9 +19,10 @@ const LONGEST_MILLISECONDS: u64 = 100_000;
 const EXAMPLE: &str = "\
 Examples:
   sealane ping cluster-b
-  sealane ping 10.2.0.9 -c 20 -i 0.1 -s 1400
+  sealane ping 10.2.0.9 -c 20 -i 100ms -s 1400
 
-Probes the gateway that carries traffic to the member or address. Ends with 1 when none is answered.";
+Probes the gateway that carries traffic to the member or address, and not the address itself. Ends
+with 1 when none is answered.";
 
 /// `sealane ping`.
 #[derive(Debug, Args)]
@@ -30,10 +32,10 @@ pub struct PingArgs {
     #[arg(value_name = "MEMBER|ADDR")]
     target: String,
     /// Probes to send.
-    #[arg(short, long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(short, long, value_name = "N", default_value_t = 4, value_parser = count)]
     count: u32,
-    /// Time between two probes.
-    #[arg(short, long, value_name = "SECONDS", default_value = "0.2")]
+    /// Time between two probes, in seconds unless a unit is given.
+    #[arg(short, long, value_name = "LENGTH", default_value = "0.2")]
     interval: Interval,
     /// IP packet size of a probe, headers included; small unless given.
     #[arg(short, long, value_name = "BYTES")]
@@ -52,7 +54,13 @@ impl FromStr for Interval {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let refused = || "expected seconds from 0.01 to 60, such as 0.2".to_owned();
+        let refused = || "expected 10ms to 60s, such as 0.2 or 200ms".to_owned();
+        if let Some(milliseconds) = text.strip_suffix("ms") {
+            let milliseconds: u32 = milliseconds.parse().map_err(|_| refused())?;
+            let fits = (10..=60_000).contains(&milliseconds);
+            return if fits { Ok(Self(milliseconds)) } else { Err(refused()) };
+        }
+        let text = text.strip_suffix('s').unwrap_or(text);
         let (whole, part) = text.split_once('.').unwrap_or((text, ""));
         let padded = format!("{part:0<3}");
         let thousandths = padded.get(..3).filter(|_| part.len() <= 3).ok_or_else(refused)?;
@@ -65,6 +73,11 @@ impl FromStr for Interval {
             Err(refused())
         }
     }
+}
+
+fn count(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| (1..=1000).contains(number));
+    number.ok_or_else(|| "expected 1 to 1000 probes".to_owned())
 }
 
 /// Sends probes.
@@ -80,8 +93,26 @@ pub async fn run(args: &PingArgs) -> Result<Exit, Failure> {
         size_bytes: args.size,
     };
     let document: PingDocument = args.agent.ask(admin::PING, &request).await?;
-    args.form.show(&document, draw)?;
+    args.form.show(&document, |document, palette| {
+        let behind = args.target.parse::<IpAddr>().ok();
+        let asked = behind.map(|address| behind_whom(address, document)).unwrap_or_default();
+        let hint = too_large(args.size, document).unwrap_or_default();
+        format!("{asked}{}{hint}", draw(document, palette))
+    })?;
     Ok(if document.received == 0 { Exit::NotWorking } else { Exit::Fine })
+}
+
+/// Whoever names an address is told that somebody else answers for it.
+fn behind_whom(address: IpAddr, document: &PingDocument) -> String {
+    let PingDocument { member, gateway, .. } = document;
+    let name = crate::show::text::printable(&format!("{member}.{gateway}"));
+    format!("{address} is behind {name}, which is asked; sealane trace shows the way beyond\n")
+}
+
+fn too_large(size: Option<u32>, document: &PingDocument) -> Option<String> {
+    let (size, mtu) = size.zip(document.path_mtu_bytes)?;
+    let is_lost = document.received == 0 && size > mtu;
+    is_lost.then(|| format!("probes of {size} bytes are larger than the path takes: {mtu}\n"))
 }
 
 /// Draws a series of probes.

@@ -21,7 +21,8 @@ Examples:
 
 Ends with 0 when this host is in a clusterset, its broker answers, and every member that has
 gateways is reached by all of them; with 1 otherwise, after the reasons. A member that has not
-joined yet is shown and is no failure.";
+joined yet is shown and is no failure. A node without lanes says unknown of members and ends with 0
+when its own gateways answer: whether they reach a member, their status says.";
 
 /// `sealane status`.
 #[derive(Debug, Args)]
@@ -89,7 +90,7 @@ pub fn exit(status: &StatusDocument) -> Exit {
 /// A member without gateways has not joined yet, unless its gateways are being refused.
 fn is_reached(member: &MemberView, status: &StatusDocument) -> bool {
     match member.state {
-        MemberState::Up => true,
+        MemberState::Up | MemberState::Unknown => true,
         MemberState::Absent => {
             !status.rejections.iter().any(|refused| refused.member == member.member)
         }

@@ -13,7 +13,6 @@ use crate::show::form::FormArgs;
 use crate::show::palette::{Palette, Tone};
 use crate::show::table::Table;
 use crate::show::text::printable;
-use crate::show::units;
 
 const EXAMPLE: &str = "\
 Examples:
@@ -33,7 +32,7 @@ pub struct TraceArgs {
     #[arg(value_name = "DST")]
     destination: IpAddr,
     /// IP packet size, headers included; a full-sized packet of the route unless given.
-    #[arg(short, long, value_name = "BYTES")]
+    #[arg(short, long, value_name = "BYTES", value_parser = size)]
     size: Option<u32>,
     #[command(flatten)]
     agent: AgentArgs,
@@ -57,6 +56,12 @@ impl FromStr for Source {
                 .map_err(|_| "expected an IP address, - or self".to_owned()),
         }
     }
+}
+
+/// No IP packet is shorter than its header (RFC 791) or longer than its length field tells.
+fn size(text: &str) -> Result<u32, String> {
+    let size = text.parse().ok().filter(|size| (20..=65_535).contains(size));
+    size.ok_or_else(|| "expected a packet of 20 to 65535 bytes".to_owned())
 }
 
 /// Traces a packet.
@@ -93,7 +98,7 @@ pub fn draw(document: &TraceDocument, palette: Palette) -> String {
             ])
             .tone(2, tone);
     }
-    let source = units::number(document.source);
+    let source = document.source.map_or_else(|| "self".to_owned(), |source| source.to_string());
     let (_, tone) = outcome_word(document.outcome);
     let verdict = palette.paint(tone, &printable(&document.verdict));
     let hops = if table.is_empty() { String::new() } else { table.render(palette) };

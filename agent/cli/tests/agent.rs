@@ -121,6 +121,36 @@ fn trace_asks_for_what_was_typed() {
 }
 
 #[test]
+fn a_node_whose_gateways_answer_says_unknown_of_members_and_ends_well() {
+    let mut status = documents::good_status();
+    status["members"][0]["state"] = json!("unknown");
+    status["members"][0]["reason"] = json!("our gateways answer");
+    let run = ask(&FakeAgent::with([(admin::STATUS, status)]), "status").ends(0);
+    let line = run.out.lines().find(|line| line.starts_with("cluster-b")).unwrap();
+    assert!(line.contains("unknown") && line.ends_with("our gateways answer"), "{line}");
+}
+
+#[test]
+fn a_broker_that_turns_us_away_is_not_shown_as_away() {
+    let mut status = documents::bad_status();
+    status["broker"]["refused"] = json!(true);
+    let run = ask(&FakeAgent::with([(admin::STATUS, status)]), "status").ends(1);
+    assert!(run.out.contains("turns us away for "), "{}", run.out);
+}
+
+#[test]
+fn ping_of_an_address_says_who_answers_for_it_and_that_probes_were_too_large() {
+    let agent = FakeAgent::with([(admin::PING, documents::ping(0))]);
+    let run = ask(&agent, "ping 10.2.0.9 -i 200ms -s 1421").ends(1);
+    let first = "10.2.0.9 is behind cluster-b.b, which is asked; ";
+    assert!(run.out.starts_with(first), "{}", run.out);
+    let last = "probes of 1421 bytes are larger than the path takes: 1420\n";
+    assert!(run.out.ends_with(last), "{}", run.out);
+    let run = ask(&agent, "ping cluster-b -s 1420").ends(1);
+    assert!(run.out.starts_with("cluster-b.b at ") && !run.out.contains("larger"), "{}", run.out);
+}
+
+#[test]
 fn ping_ends_with_one_only_when_nothing_is_answered() {
     for (received, code) in [(3, 0), (1, 0), (0, 1)] {
         let agent = FakeAgent::with([(admin::PING, documents::ping(received))]);
@@ -203,6 +233,8 @@ fn wrong_arguments_are_code_two() {
         "trace nonsense 10.2.0.9",
         "ping b -c 0",
         "ping b -i soon",
+        "ping b -i 5ms",
+        "trace self 10.2.0.9 -s 5",
         "ping b -c 1000 -i 1",
         "join",
         "join TOKEN",
@@ -244,7 +276,8 @@ fn the_socket_and_the_form_stand_before_the_command_or_behind_it() {
 fn a_flag_before_a_command_that_does_not_use_it_is_refused_and_not_in_its_help() {
     let desk = Desk::new();
     let run = desk.run("--socket agent.sock clusterset show").ends(2);
-    assert!(run.err.contains("`show` takes no --socket"), "{}", run.err);
+    assert!(run.err.contains("`clusterset show` takes no --socket"), "{}", run.err);
+    assert!(run.err.contains("Usage: sealane clusterset show"), "{}", run.err);
     assert!(!desk.run("clusterset show --help").ends(0).out.contains("--socket"));
     assert!(desk.run("status --help").ends(0).out.contains("--socket"));
 }

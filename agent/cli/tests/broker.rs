@@ -4,9 +4,9 @@
 mod support;
 
 use sealane_api::advertisement::State;
-use sealane_api::keys::{SigningSeed, VerifyKey};
+use sealane_api::keys::{PairSecret, SigningSeed, TunnelSeed, VerifyKey};
 use sealane_api::names::GatewayId;
-use sealane_api::sign::{self, CertRequest, Draft};
+use sealane_api::sign::{self, CertRequest, Draft, TunnelOwner, TunnelSettings};
 use sealane_api::time::UnixTime;
 use sealane_api::token::Token;
 use sealane_broker::access::{self, Broker, Credential};
@@ -59,10 +59,15 @@ impl Office {
         Token::decode(&self.desk.read(file)).unwrap()
     }
 
+    async fn as_admin(&self) -> Broker {
+        access::from_kubeconfig(self.server.admin_kubeconfig(), None).await.unwrap()
+    }
+
     async fn list_on_broker(&self) -> Value {
-        let path = self.server.admin_kubeconfig();
-        let broker = access::from_kubeconfig(path, None).await.unwrap();
-        publish::read(&broker, Kind::ClusterSet, "sealane").await.unwrap().unwrap_or_default()
+        publish::read(&self.as_admin().await, Kind::ClusterSet, "sealane")
+            .await
+            .unwrap()
+            .unwrap_or_default()
     }
 }
 
@@ -78,6 +83,10 @@ fn as_member(token: &Token) -> Broker {
 
 /// Enrols an identity as the keeper of the token's member does, and returns its key.
 async fn enrol(token: &Token, seed: u8) -> VerifyKey {
+    say(token, seed, State::Active).await
+}
+
+async fn say(token: &Token, seed: u8, state: State) -> VerifyKey {
     let identity = SigningSeed::from_bytes(Zeroizing::new([seed; 32]));
     let gateway_seed = SigningSeed::from_bytes(Zeroizing::new([seed + 1; 32]));
     let (id, now) = (token.clusterset(), UnixTime(1_780_000_000));
@@ -97,14 +106,20 @@ async fn enrol(token: &Token, seed: u8) -> VerifyKey {
         gateway: &gateway,
         cert: &cert,
         enrolment: Some(&enrolment),
-        sequence: 1,
+        sequence: if state == State::Active { 1 } else { 2 },
         state: State::Active,
         networks: Default::default(),
         probe4: None,
-        tunnels: Vec::new(),
+        tunnels: vec![sign::tunnel(
+            &TunnelSeed::from_bytes(Zeroizing::new([seed + 2; 32])),
+            &PairSecret::from_bytes(Zeroizing::new([seed + 3; 32])),
+            TunnelOwner { id: &id, gateway: &gateway, gateway_key: gateway_seed.public() },
+            TunnelSettings { slot: 0, mtu: 1420, candidates: Vec::new() },
+        )],
         agent: "test",
     };
-    let spec = sign::advertisement(&gateway_seed, &draft.withdrawn(), now).unwrap();
+    let draft = if state == State::Withdrawn { draft.withdrawn() } else { draft };
+    let spec = sign::advertisement(&gateway_seed, &draft, now).unwrap();
     let spec = serde_json::to_value(&spec).unwrap();
     let name = format!("{}.node-1", token.member);
     publish::publish(&as_member(token), Kind::Advertisement, &name, &spec).await.unwrap();
@@ -142,12 +157,30 @@ async fn a_member_that_enrolled_is_pinned_by_its_fingerprint() {
     let refused = office.admin(&format!("clusterset sign --pin cluster-a={wrong}")).await.ends(5);
     refused.complains(&["no identity with this fingerprint", "identity show"]);
     let sign = format!("clusterset sign --pin cluster-a={}", key.fingerprint());
+    let asked = office.admin("clusterset sign").await.ends(0);
+    let told = format!(
+        "cluster-a enrolled and is not pinned; to pin it: --pin cluster-a={}",
+        key.fingerprint()
+    );
+    assert!(asked.err.contains(&told), "{}", asked.err);
     office.admin(&sign).await.ends(0);
     let shown = office.run("member list -o json").await.ends(0);
     let members: Value = serde_json::from_str(&shown.out).unwrap();
     assert_eq!(members[0]["identities"], json!([key.fingerprint()]));
     assert_eq!(members[0].get("enrolsUntilUnixSeconds"), None, "the token still enrols");
-    assert_eq!(office.list_on_broker().await["view"]["version"], json!(3));
+    assert_eq!(office.list_on_broker().await["view"]["version"], json!(4));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_left_is_not_offered_to_be_pinned() {
+    let office = Office::open().await;
+    let create = "token create --cluster cluster-a --cidr 10.1.0.0/16 --token-file a.token";
+    office.admin(create).await.ends(0);
+    let token = office.token("a.token");
+    enrol(&token, 70).await;
+    say(&token, 70, State::Withdrawn).await;
+    let run = office.admin("clusterset sign").await.ends(0);
+    assert!(!run.err.contains("--pin"), "{}", run.err);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -155,7 +188,12 @@ async fn a_removed_member_is_off_the_list_and_its_credential_is_dead() {
     let office = Office::open().await;
     let create = "token create --cluster cluster-a --cidr 10.1.0.0/16 --token-file a.token";
     office.admin(create).await.ends(0);
+    enrol(&office.token("a.token"), 55).await;
+    let broker = office.as_admin().await;
+    let words = || publish::read(&broker, Kind::Advertisement, "cluster-a.node-1");
+    assert!(words().await.unwrap().is_some());
     office.admin("member remove --cluster cluster-a").await.ends(0);
+    assert_eq!(words().await.unwrap(), None, "what it said is still refused by everybody");
     let view = office.list_on_broker().await["view"].clone();
     assert_eq!((&view["members"], &view["version"]), (&json!(0), &json!(3)));
     let broker = as_member(&office.token("a.token"));

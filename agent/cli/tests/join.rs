@@ -111,6 +111,19 @@ fn a_problem_that_stays_is_named_with_its_own_next_step() {
 }
 
 #[test]
+fn what_no_waiting_mends_ends_it_at_once_and_nobody_is_sent_to_pin() {
+    let mut status = on_the_way().swap_remove(3);
+    status["problems"] = json!([{"severity": "host", "reason": "EnrolmentConflict", "thing": "cluster-a",
+        "cause": "another identity enrolled", "next": "sealane leave here, then a token with --rekey"}]);
+    let agent = FakeAgent::with([(admin::JOIN, joined()), (admin::STATUS, status)]);
+    let run = join(&desk(), &agent, "--timeout 10m").ends(1);
+    let last = run.err.lines().next_back().unwrap();
+    assert!(last.contains("EnrolmentConflict: cluster-a: another identity enrolled"), "{last}");
+    assert!(last.ends_with("with --rekey"), "{last}");
+    assert!(!run.out.contains("have it pinned"), "{}", run.out);
+}
+
+#[test]
 fn the_first_member_waits_for_nobody() {
     let mut status = on_the_way().pop().unwrap();
     status["members"] = json!([{"member": "edge-1", "state": "absent", "gateways": 0, "liveGateways": 0,

@@ -40,7 +40,7 @@ versions    linux 6.1.0, sealane-agent 0.1.0
 
 MEMBER     STATE   FOR    VIA          GATEWAYS  RTT      LOSS  MTU   NETWORKS                 WHY
 cluster-b  up      3m12s  cluster-b.b  2/2       0.41 ms  0.3%  1420  10.2.0.0/16,fd00:2::/48  -
-edge-1     absent  -      -            0/0       -        -     -     -                        no gateway of it was ever seen
+edge-1     absent  -      -            0/0       -        -     -     (192.168.7.0/24)         it has not joined
 ",
     );
 }

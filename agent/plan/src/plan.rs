@@ -142,6 +142,7 @@ pub fn plan(world: &World, now: UnixSeconds) -> Plan {
     let sources = Sources::choose(&ground, leg, &mut problems);
     let verdicts = reasons::collect(&ground, &claims, &rankings, leg, &ways);
     let verdicts = reasons::with_backstops(verdicts, &backstops);
+    problems.extend(reasons::silent(&verdicts.lanes, leg));
     Plan {
         host: found.host(&ways, &sources, &mut problems),
         probes: targets::choose(&ground, &rankings, leg, &found.outside, &mut problems),

@@ -8,7 +8,9 @@ use sealane_state::name::LinkName;
 use sealane_state::rule::Family;
 use sealane_view::status::{ProblemView, Severity};
 
+use crate::documents::members;
 use crate::name::{GatewayId, MemberId, NodeName, UnixSeconds};
+use crate::verdict::LaneRole;
 
 /// Something that the plan had to do without. Sorted, so that equal worlds give equal lists.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,6 +108,15 @@ pub enum Problem {
         /// The slot.
         slot: u8,
     },
+    /// A gateway does not answer.
+    LaneDown {
+        /// Whose lane.
+        gateway: GatewayId,
+        /// What becomes of its packets.
+        role: LaneRole,
+    },
+    /// A gateway of our own member does not answer this node.
+    LegDown(NodeName),
     /// A gateway that does not answer advertises no address to try.
     NoCandidate(GatewayId),
     /// Neither end can be probed in a family that both have.
@@ -173,6 +184,8 @@ impl Problem {
             Self::DuplicateTunnelKey { .. } => "DuplicateTunnelKey",
             Self::SlotShared { .. } => "SlotShared",
             Self::BadSlot { .. } => "BadSlot",
+            Self::LaneDown { .. } => "LaneDown",
+            Self::LegDown(_) => "LegDown",
             Self::NoCandidate(_) => "NoCandidate",
             Self::NoProbeFamily(_) => "NoProbeFamily",
             Self::NoProbeAddress => "NoProbeAddress",
@@ -261,6 +274,9 @@ impl Problem {
                 format!("its slot {slot} is above 7"),
                 "run the same release of sealane-agent on both ends",
             ),
+            Self::LaneDown { gateway, role } => {
+                (format!("lane to {gateway}"), format!("it {}", members::why(*role)), wake(*role))
+            }
             Self::NoCandidate(gateway) => (
                 format!("lane to {gateway}"),
                 "it does not answer and advertises no address to try".to_owned(),
@@ -286,6 +302,11 @@ impl Problem {
                 "this node".to_owned(),
                 "no node of our member carries lanes".to_owned(),
                 "set gateway = true for one of the [[nodes]] in agent.toml",
+            ),
+            Self::LegDown(node) => (
+                format!("gateway {node} of our member"),
+                "it does not answer this node".to_owned(),
+                "see that its host and sealane-agent run, and that UDP 4801 passes between the two",
             ),
             Self::UnderlayNotHere(node) => (
                 format!("node {node}"),
@@ -354,6 +375,20 @@ impl Problem {
                 "no link of this host carries a default route".to_owned(),
                 "set tunnel.mtu in agent.toml if 1420 does not fit",
             ),
+        }
+    }
+}
+
+/// What to look at when a gateway does not answer.
+fn wake(role: LaneRole) -> &'static str {
+    match role {
+        LaneRole::LastResort => {
+            "see that UDP port 51820 of one side is open and that its host runs; if packets cross \
+             all the same, start sealane-agent there or let port 5183 in from its lane link"
+        }
+        _ => {
+            "sealane peers shows its endpoint and last handshake: see that its host and tunnel run, \
+             and that UDP port 51820 of one side is open"
         }
     }
 }

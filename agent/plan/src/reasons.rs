@@ -10,11 +10,13 @@ use crate::election::{Carries, Ranking};
 use crate::ground::Ground;
 use crate::health::PathState;
 use crate::leg::Leg;
-use crate::name::{LaneId, MemberId};
+use crate::name::{GatewayId, LaneId, MemberId};
 use crate::problem::Problem;
 use crate::routes::Ways;
 use crate::source::Sources;
-use crate::verdict::{LaneVerdict, MemberState, MemberVerdict, PrefixVerdict, Verdicts, Way};
+use crate::verdict::{
+    LaneRole, LaneVerdict, MemberState, MemberVerdict, PrefixVerdict, Verdicts, Way,
+};
 
 /// Returns the verdicts on everything that the plan decided.
 pub fn collect(
@@ -30,6 +32,27 @@ pub fn collect(
         prefixes: prefixes(claims, ways),
         sources: BTreeMap::new(),
     }
+}
+
+/// Returns the gateways that do not answer: those of others, and our own ones on the leg.
+pub fn silent(lanes: &BTreeMap<LaneId, LaneVerdict>, leg: Option<&Leg<'_>>) -> BTreeSet<Problem> {
+    let (down, others): (Vec<_>, Vec<_>) =
+        lanes.values().partition(|lane| lane.state == PathState::Down);
+    let mut roles: BTreeMap<&GatewayId, LaneRole> = BTreeMap::new();
+    for lane in down {
+        let role = roles.entry(&lane.gateway).or_insert(lane.role);
+        *role = lane.role.min(*role);
+    }
+    // Of two entries of a gateway one that answers is enough.
+    roles.retain(|gateway, _| others.iter().all(|lane| lane.gateway != **gateway));
+    let lanes = roles
+        .into_iter()
+        .map(|(gateway, role)| Problem::LaneDown { gateway: gateway.clone(), role });
+    let ends = leg.into_iter().flat_map(Leg::gateways);
+    let legs = ends
+        .filter(|(_, end)| end.state == PathState::Down)
+        .map(|(node, _)| Problem::LegDown(node.clone()));
+    lanes.chain(legs).collect()
 }
 
 /// Adds what is refused of members that nobody speaks for.
@@ -74,7 +97,7 @@ fn members(
                 lane: None,
             },
             (None, _) => MemberVerdict {
-                state: state(&by_leg),
+                state: by_gateways(&by_leg),
                 gateways: by_leg.len(),
                 live: live(&by_leg),
                 lane: None,
@@ -83,6 +106,14 @@ fn members(
         members.insert(member.clone(), verdict);
     }
     members
+}
+
+/// A gateway that answers a node says nothing about the lanes behind it.
+fn by_gateways(legs: &[PathState]) -> MemberState {
+    match state(legs) {
+        MemberState::Up => MemberState::Unknown,
+        other => other,
+    }
 }
 
 fn by_lanes(gateways: usize, ranking: &Ranking<'_>) -> MemberVerdict {

@@ -52,6 +52,8 @@ pub enum MemberState {
     Down,
     /// None is known.
     Absent,
+    /// This host has no lanes: our own gateways answer, and only they know whether packets arrive.
+    Unknown,
 }
 
 /// What was decided for a lane.

@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use sealane_api::reason::Reason;
 use sealane_broker::board::{BoardEvent, Kind};
 
 use crate::facts;
@@ -64,6 +65,9 @@ impl Agent {
     pub(super) fn note(&mut self, outcome: Outcome) {
         for (kind, rejected) in outcome.refused {
             self.metrics.count_rejection(report::kind_name(kind), rejected.reason.as_str());
+            if rejected.reason == Reason::OwnNameTaken {
+                self.note_rival(rejected.detail);
+            }
         }
         self.stale |= outcome.changed;
         let Some(session) = &mut self.session else { return };
@@ -71,6 +75,20 @@ impl Agent {
             && let Some(author) = &mut session.author
         {
             author.met(&own);
+        }
+    }
+
+    /// Remembers who spoke under our name before we did: our first word takes its place, and then
+    /// nothing on the broker shows it any more.
+    fn note_rival(&mut self, who: String) {
+        let Some(session) = &mut self.session else { return };
+        let spoke = session.line.state.taken.is_some();
+        if spoke || session.membership.rival.is_some() {
+            return;
+        }
+        session.membership.rival = Some(who);
+        if let Err(error) = session.membership.save(&self.store) {
+            tracing::warn!(%error, "who else enrolled is forgotten with the next start");
         }
     }
 

@@ -205,6 +205,15 @@ impl Gateway {
     }
 }
 
+/// What this host said in an earlier membership, under an identity that is gone and the same token.
+pub(crate) fn enrolled_before(now: UnixTime) -> Sighting {
+    let gone = Gateway { id: own(), ..Gateway::of("me.host", 0x77, "10.4.0.0/16") };
+    let identity = seed(gone.identity).public();
+    let enrolment = sign::enrolment(&seed(JOIN), &clusterset_id(), &own().member, &identity);
+    let spec = AdvertisementSpec { enrolment: Some(enrolment), ..gone.spec(now) };
+    sighting(&own().to_string(), &spec)
+}
+
 /// The payload of anything signed.
 pub(crate) fn payload(signed: &sealane_api::signed::Signed) -> Value {
     serde_json::from_slice(&STANDARD.decode(&signed.payload).unwrap()).unwrap()

@@ -14,6 +14,7 @@ use sealane_state::owner;
 use sealane_state::route::RouteKey;
 use sealane_view::gateway::{GatewayRequest, RevocationDocument};
 use sealane_view::membership::{LeaveDocument, LeaveRequest, ListRequest, WithoutBroker};
+use sealane_view::ping::PingRequest;
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::fixture::{FullDisk, files, list, next_list, no_broker, sighting, signed, token};
@@ -356,8 +357,8 @@ async fn what_the_broker_told_before_the_host_was_seen_counts_afterwards() {
     assert_eq!(refused.thing, "10.9.0.0/16");
     assert_eq!(
         refused.next,
-        "have root grant it: sealane member update --cluster me --cidr 10.4.0.0/16 \
-         --cidr fd00:4::/32 --cidr 10.9.0.0/16"
+        "have the administrator run: sealane member update --cluster me --cidr 10.4.0.0/16 \
+         --cidr 10.9.0.0/16 --cidr fd00:4::/32 --dir clusterset --kubeconfig admin.kubeconfig"
     );
     host.stop().await;
 }
@@ -386,6 +387,50 @@ async fn an_identity_that_root_pinned_for_somebody_else_is_a_problem_that_stands
     let status = host.status().await;
     let alarm = status.problems.iter().find(|it| it.reason == "OwnNameTaken").unwrap();
     assert_eq!(alarm.thing, "me.host");
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn who_enrolled_with_the_same_token_before_is_remembered_when_its_word_is_gone() {
+    let place = tempfile::tempdir().unwrap();
+    let host = Host::start(place.path());
+    host.join(&token(vec![no_broker()]).encode()).await.unwrap();
+    let before = crate::fixture::enrolled_before(now());
+    for event in [
+        BoardEvent::Listed(Kind::ClusterSet, vec![sighting("sealane", &signed(&list(now())))]),
+        BoardEvent::Listed(Kind::Advertisement, vec![before]),
+        BoardEvent::Listed(Kind::Advertisement, Vec::new()),
+    ] {
+        assert!(host.events.send(Event::Board(event)).await.is_ok());
+    }
+    let status = host.status().await;
+    let conflict = status.problems.iter().find(|it| it.reason == "EnrolmentConflict").unwrap();
+    assert!(conflict.cause.contains("me.host under identity"), "{}", conflict.cause);
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_ping_that_no_lane_serves_is_told_why() {
+    let place = tempfile::tempdir().unwrap();
+    let host = Host::start(place.path());
+    let ping = async |target: &str| {
+        let (count, interval_milliseconds, size_bytes) = (1, 200, None);
+        let target = target.to_owned();
+        let request = PingRequest { target, count, interval_milliseconds, size_bytes };
+        host.ask(Question::Ping(request)).await.unwrap_err().document.cause
+    };
+    assert_eq!(ping("b").await, "this host is in no clusterset");
+    host.join(&token(vec![no_broker()]).encode()).await.unwrap();
+    let list =
+        BoardEvent::Listed(Kind::ClusterSet, vec![sighting("sealane", &signed(&list(now())))]);
+    eventually("the list counts", || async {
+        assert!(host.events.send(Event::Board(list.clone())).await.is_ok());
+        ping("b").await == "b has no lane at the moment"
+    })
+    .await;
+    assert!(ping("me.other").await.contains("own member"));
+    assert!(ping("10.4.7.7").await.contains("own member"));
+    assert!(ping("edeg").await.contains("\"edeg\" is no member"));
     host.stop().await;
 }
 

@@ -5,6 +5,7 @@
 mod fixture;
 mod host;
 
+mod absence;
 mod admin;
 mod advertise;
 mod clock;
@@ -21,4 +22,5 @@ mod rotation;
 mod program;
 mod renewing;
 mod settings;
+mod standing;
 mod trust;

@@ -44,6 +44,7 @@ fn member_of_version(version: u64) -> StatusDocument {
             connected: true,
             since_unix_seconds: 1,
             last_error: None,
+            refused: false,
             credential_expires_unix_seconds: Some(1_850_000_000),
         }),
         ..StatusDocument::default()

@@ -129,6 +129,9 @@ pub struct BrokerView {
     /// Why it is not connected, or the last reason.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub last_error: Option<String>,
+    /// Whether it answers and does not take this host's credential.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub refused: bool,
     /// When the broker stops to take this host's credential, Unix seconds; absent when nobody said.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub credential_expires_unix_seconds: Option<u64>,
@@ -151,6 +154,9 @@ pub struct MemberView {
     pub via: Option<String>,
     /// What it may be reached by; prefixes refused on this host are left out.
     pub networks: NetworksView,
+    /// What the list grants to a member that is absent; empty for others.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub granted: Vec<IpNetwork>,
     /// Round trip to `via`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rtt_microseconds: Option<u64>,
@@ -181,6 +187,8 @@ pub enum MemberState {
     Down,
     /// On the list, but no gateway of it is known.
     Absent,
+    /// This host is a node: its gateways answer, and only they know whether packets arrive.
+    Unknown,
 }
 
 /// An object that was refused.

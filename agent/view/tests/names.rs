@@ -18,6 +18,7 @@ fn a_member_is_shown_with_units_in_the_names_and_without_nulls() {
             external: vec!["10.7.0.0/24".parse().unwrap()],
             ..NetworksView::default()
         },
+        granted: Vec::new(),
         rtt_microseconds: Some(12_000),
         loss_permille: Some(0),
         path_mtu_bytes: None,

@@ -84,7 +84,7 @@ reasons! {
     ClusterSetOverlap Never "two members are granted the same addresses" "grant each address to one member"
     ClusterSetExpired AfterChange "the list expired, so no new member is believed" "sign the list again: sealane clusterset sign"
     UnknownMember AfterChange "the list names no such member" "create a token for it, or delete the object"
-    MemberRevoked AfterChange "the member was removed from the list" "delete the object; to readmit it create a token"
+    MemberRevoked AfterChange "the member was removed from the list" "delete the object on the broker (kubectl delete advertisements NAME); to readmit it create a token"
     OwnNameTaken AfterChange "another key publishes under this gateway's own name" "find the host with the same name or the thief"
     EnrolmentNotAllowed AfterChange "the member may not enrol: no join key is listed" "use the pinned identity, or create a new token"
     EnrolmentBadSignature AfterChange "the enrolment is not signed by the listed join key" "use the newest token of this member"

@@ -234,7 +234,8 @@ async fn a_broker_that_forgets_every_list_is_away_and_is_found_when_it_does_not(
     let reachable = format!("reachable {}", door.broker().url);
     expect(&mut told, &[&reachable, "ClusterSets: "]).await;
     let away = told.next().await;
-    let BoardEvent::Unreachable { cause, .. } = away else { panic!("{away:?}") };
+    let BoardEvent::Unreachable { trouble, .. } = away else { panic!("{away:?}") };
+    let cause = trouble.to_string();
     assert!(cause.contains("forgot 3 lists"), "{cause}");
     expect(&mut told, &[&reachable, "ClusterSets: ", "Advertisements: list.7"]).await;
 }

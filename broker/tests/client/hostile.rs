@@ -25,8 +25,8 @@ async fn listed(told: &mut Told) -> Vec<Sighting> {
 
 async fn away(told: &mut Told) -> String {
     loop {
-        if let BoardEvent::Unreachable { cause, .. } = told.next().await {
-            return cause;
+        if let BoardEvent::Unreachable { trouble, .. } = told.next().await {
+            return trouble.to_string();
         }
     }
 }

@@ -18,9 +18,10 @@ const EXAMPLE: &str = "\
 Example:
   sealane clusterset accept-link --file clusterset.yaml
 
-For a host that says LinkFork: it believes another root link than the administrator's. Make sure by
-other means that the file is the administrator's; the agent verifies that it is signed, and nobody but
-a person can say which of two recovery links is the right one. While the broker is away it brings any
+For a host that says LinkFork: it believes another root link than the
+administrator's. Make sure by other means that the file is the administrator's;
+the agent verifies that it is signed, and nobody but a person can say which of
+two recovery links is the right one. While the broker is away it brings any
 newer list to a host as well, and peers hear it from there.";
 
 /// `sealane clusterset accept-link`.

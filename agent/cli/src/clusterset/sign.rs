@@ -23,6 +23,8 @@ Examples:
   sealane clusterset sign --kubeconfig admin.kubeconfig --pin edge-1=2qtf-...-ab4x
       pins without asking; on the member: sealane identity show
 
+Without a terminal nobody is asked: who enrolled and is not pinned is listed, for --pin.
+
 A pinned member needs its token no more, and whoever found the token can do nothing with it.";
 
 /// `sealane clusterset sign`.
@@ -118,13 +120,19 @@ async fn chosen(
         let key = offered.into_iter().find(|key| key.fingerprint() == *fingerprint);
         pinned.push((member.clone(), key.ok_or_else(|| not_enrolled(member, fingerprint))?));
     }
-    if !args.pins.is_empty() || !std::io::stdin().is_terminal() {
+    if !args.pins.is_empty() {
         return Ok(pinned);
     }
+    let can_ask = std::io::stdin().is_terminal();
     let unpinned = manifest.list.members.iter().filter(|(_, entry)| entry.keys.is_empty());
     for (member, _) in unpinned {
         for key in board.enrolled(&manifest.list, member).await? {
-            if agreed(member, &key) {
+            if !can_ask {
+                let print = key.fingerprint();
+                note(&format!(
+                    "{member} enrolled and is not pinned; to pin it: --pin {member}={print}"
+                ));
+            } else if agreed(member, &key) {
                 pinned.push((member.clone(), key));
                 break;
             }

@@ -6,6 +6,15 @@ use sealane_view::status::{BrokerView, MemberState, ProblemView, Role, Severity,
 use crate::failure::Exit;
 use crate::status;
 
+/// Problems that pass by no waiting: somebody has to do something first.
+const DEAD_ENDS: [&str; 5] = [
+    "IdentityNotOurs",
+    "EnrolmentConflict",
+    "EnrolmentBadSignature",
+    "MemberRevoked",
+    "CredentialRefused",
+];
+
 /// One thing that has to come about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stage {
@@ -26,6 +35,13 @@ pub fn of(status: &StatusDocument) -> Vec<Stage> {
     stages.push(lanes(status));
     stages.push(well(status));
     stages
+}
+
+/// Returns why waiting is in vain: others will not believe this host, or the broker turns it away.
+pub fn dead_end(status: &StatusDocument) -> Option<Stage> {
+    let mut problems = status.problems.iter();
+    let found = problems.find(|problem| DEAD_ENDS.contains(&problem.reason.as_str()))?;
+    Some(stage_of(found))
 }
 
 /// Returns the first stage that is not reached; `None` when all is well.
@@ -79,7 +95,8 @@ fn lanes(status: &StatusDocument) -> Stage {
     for member in joined.clone() {
         (all, live) = (all + member.gateways, live + member.live_gateways);
     }
-    let missing = joined.filter(|member| member.state != MemberState::Up);
+    let is_missing = |state| !matches!(state, MemberState::Up | MemberState::Unknown);
+    let missing = joined.filter(|member| is_missing(member.state));
     let missing: Vec<&str> = missing.map(|member| member.member.as_str()).collect();
     let text = match (all, missing.as_slice()) {
         (0, []) => "lanes: no other member has joined yet".to_owned(),
@@ -95,15 +112,22 @@ fn lanes(status: &StatusDocument) -> Stage {
 
 /// What else keeps the status from being good; the worst of it.
 fn well(status: &StatusDocument) -> Stage {
-    let problem = status.problems.iter().find(|problem| problem.severity != Severity::Notice);
-    let (text, next) = match problem {
-        Some(ProblemView { reason, thing, cause, next, .. }) => {
-            (format!("problem {reason}: {thing}: {cause}"), next.clone())
-        }
-        None => ("see the status".to_owned(), "see sealane status".to_owned()),
-    };
-    match status::exit(status) {
-        Exit::Fine => Stage { reached: true, text: "all is well".to_owned(), next: String::new() },
-        _ => Stage { reached: false, text, next },
+    if status::exit(status) == Exit::Fine {
+        return Stage { reached: true, text: "all is well".to_owned(), next: String::new() };
     }
+    let problem = status.problems.iter().find(|problem| problem.severity != Severity::Notice);
+    problem.map_or_else(
+        || Stage {
+            reached: false,
+            text: "see the status".to_owned(),
+            next: "see sealane status".to_owned(),
+        },
+        stage_of,
+    )
+}
+
+fn stage_of(problem: &ProblemView) -> Stage {
+    let ProblemView { reason, thing, cause, next, .. } = problem;
+    let text = format!("problem {reason}: {thing}: {cause}");
+    Stage { reached: false, text, next: next.clone() }
 }

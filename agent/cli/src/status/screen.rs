@@ -80,6 +80,8 @@ fn broker(status: &StatusDocument, now: UnixTime, table: &mut Table) {
     let cause = broker.last_error.as_deref().unwrap_or("no reason known");
     let (text, tone) = if broker.connected {
         (format!("{} connected for {since}", broker.url), Tone::Good)
+    } else if broker.refused {
+        (format!("{} turns us away for {since}: {cause}; lanes go on", broker.url), Tone::Bad)
     } else {
         (format!("{} away for {since}: {cause}; lanes go on", broker.url), Tone::Bad)
     };
@@ -99,7 +101,7 @@ fn tunnel_key(key: &TunnelKeyView, now: UnixTime) -> String {
 fn members(status: &StatusDocument, now: UnixTime, palette: Palette) -> String {
     if status.members.is_empty() {
         return match status.member {
-            Some(_) => "no other members yet\n".to_owned(),
+            Some(_) => "no other member is on the list\n".to_owned(),
             None => String::new(),
         };
     }
@@ -118,12 +120,20 @@ fn members(status: &StatusDocument, now: UnixTime, palette: Palette) -> String {
                 units::round_trip(member.rtt_microseconds),
                 units::loss(member.loss_permille),
                 units::number(member.path_mtu_bytes),
-                all(&member.networks),
+                networks(member),
                 why(member),
             ])
             .tone(1, tone);
     }
     table.render(palette)
+}
+
+fn networks(member: &MemberView) -> String {
+    if member.granted.is_empty() {
+        return all(&member.networks);
+    }
+    let granted: Vec<String> = member.granted.iter().map(ToString::to_string).collect();
+    format!("({})", granted.join(","))
 }
 
 fn why(member: &MemberView) -> String {
@@ -195,5 +205,6 @@ fn state_word(state: MemberState) -> (&'static str, Tone) {
         MemberState::Connecting => ("connecting", Tone::Doubtful),
         MemberState::Down => ("down", Tone::Bad),
         MemberState::Absent => ("absent", Tone::Neutral),
+        MemberState::Unknown => ("unknown", Tone::Neutral),
     }
 }

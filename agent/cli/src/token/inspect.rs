@@ -78,12 +78,15 @@ fn table(document: &TokenDocument, palette: Palette) -> String {
         (true, None) => "in the token".to_owned(),
         (true, Some(until)) => format!("in the token, good until {until}"),
     };
-    let join = document.join_key.as_deref().unwrap_or("none: the member is pinned");
+    let join = document.join_key.as_ref().map_or_else(
+        || "none: the member is pinned".to_owned(),
+        |key| format!("{key}, good until the day that sealane member list shows"),
+    );
     let mut table = Table::bare();
     table.row(["member".to_owned(), document.member.clone()]);
     table.row(["clusterset".to_owned(), document.clusterset.clone()]);
     table.row(["list".to_owned(), format!("version {} or newer", document.minimum_version)]);
-    table.row(["join key".to_owned(), join.to_owned()]);
+    table.row(["join key".to_owned(), join]);
     for broker in &document.brokers {
         table.row(["broker".to_owned(), broker.clone()]);
     }

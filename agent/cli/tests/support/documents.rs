@@ -20,7 +20,7 @@ pub fn good_status() -> Value {
              "networks": {"pods": ["10.2.0.0/16", "fd00:2::/48"]}, "rttMicroseconds": 412, "lossPermille": 3,
              "pathMtuBytes": 1420, "sinceUnixSeconds": NOW - 192, "reason": "all gateways answer"},
             {"member": "edge-1", "state": "absent", "gateways": 0, "liveGateways": 0, "networks": {},
-             "reason": "no gateway of it was ever seen"}
+             "granted": ["192.168.7.0/24"], "reason": "it has not joined"}
         ],
         "tunnelKey": {"publicKey": "AAAA", "sinceUnixSeconds": NOW - 7 * 86_400, "replacement": "moving"},
         "revokedGateways": [{"gateway": "old", "below": 7, "toldUntilUnixSeconds": NOW + 86_400}],

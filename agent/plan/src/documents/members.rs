@@ -49,6 +49,7 @@ fn view(
         live_gateways: u32::try_from(verdict.live).unwrap_or(u32::MAX),
         via: lane.map(|lane| lane.gateway.gateway.to_string()),
         networks,
+        granted: Vec::new(),
         rtt_microseconds: health.and_then(|h| h.rtt).map(documents::microseconds),
         loss_permille: health.map(|h| h.loss_permille),
         path_mtu_bytes: health.and_then(|h| h.path_mtu),
@@ -63,12 +64,19 @@ fn reason(world: &World, verdict: &MemberVerdict, lane: Option<(&GatewayId, Lane
     let (live, all) = (verdict.live, verdict.gateways);
     match (verdict.state, lane) {
         (verdict::MemberState::Absent, _) => "listed, but no gateway of it is known".to_owned(),
+        (verdict::MemberState::Unknown, _) => {
+            format!("{live} of our {all} gateways answer; whether they reach it is told there")
+        }
         (verdict::MemberState::Down, _) if all == 0 => format!("there is none of {whose} gateways"),
         (verdict::MemberState::Down, Some((gateway, role @ LaneRole::AgentSilent))) => {
             let why = why(role);
             format!("none of {whose} {all} gateways answers; {} {why}", gateway.gateway)
         }
+        (verdict::MemberState::Down, _) if all == 1 => format!("{} does not answer", one(whose)),
         (verdict::MemberState::Down, _) => format!("none of {whose} {all} gateways answers"),
+        (verdict::MemberState::Connecting, _) if all == 1 => {
+            format!("{} has not answered yet", one(whose))
+        }
         (verdict::MemberState::Connecting, _) => {
             format!("none of {whose} {all} gateways has answered yet")
         }
@@ -77,6 +85,10 @@ fn reason(world: &World, verdict: &MemberVerdict, lane: Option<(&GatewayId, Lane
         }
         (_, None) => format!("{live} of {whose} {all} gateways answer"),
     }
+}
+
+fn one(whose: &str) -> String {
+    format!("{whose} gateway")
 }
 
 /// Returns why a lane carries, or why not, to follow the gateway's name in a sentence.
@@ -101,6 +113,7 @@ fn state(state: verdict::MemberState) -> MemberState {
         verdict::MemberState::Connecting => MemberState::Connecting,
         verdict::MemberState::Down => MemberState::Down,
         verdict::MemberState::Absent => MemberState::Absent,
+        verdict::MemberState::Unknown => MemberState::Unknown,
     }
 }
 

@@ -284,7 +284,10 @@ impl<'r> Walker<'r> {
         outcome.ends.through = false;
         if let Some(doubt) = doubt {
             outcome.goes_on = true;
-            outcome.ends.doubts.push(format!("rule {} of {}: {doubt}", rule.handle, id.chain));
+            outcome
+                .ends
+                .doubts
+                .push(format!("rule handle {} of {}: {doubt}", rule.handle, id.chain));
             statement::blur(sight, &before);
         }
         outcome
@@ -293,9 +296,9 @@ impl<'r> Walker<'r> {
     fn how(&self, Place { id, rule }: Place<'_>, word: &str) -> String {
         let rule = rule.handle;
         if id == self.base {
-            format!("by rule {rule}{word}")
+            format!("by rule handle {rule}{word}")
         } else {
-            format!("by rule {rule} of chain {}{word}", id.chain)
+            format!("by rule handle {rule} of chain {}{word}", id.chain)
         }
     }
 
@@ -312,7 +315,8 @@ impl<'r> Walker<'r> {
         if let Some(doubt) = doubt {
             if !(nft::is_ours(self.base) && matches!(doubt, Doubt::Protocol(_))) {
                 let rule = rule.handle;
-                self.doubts.push(format!("rule {rule} of {at} may change its {end}: {doubt}"));
+                self.doubts
+                    .push(format!("rule handle {rule} of {at} may change its {end}: {doubt}"));
             }
             return Outcome::next();
         }
@@ -364,7 +368,7 @@ impl Outcome {
     }
 
     fn anything(Place { id, rule }: Place<'_>, what: &str) -> Self {
-        let at = format!("rule {} of {}", rule.handle, id.chain);
+        let at = format!("rule handle {} of {}", rule.handle, id.chain);
         let ends = Ends {
             accepted: true,
             dropped: Some(format!("by {at}")),
