@@ -20,6 +20,7 @@ use sealane_plan::name::UnixSeconds;
 use sealane_plan::plan::{Plan, plan};
 use sealane_plan::world::World;
 use sealane_state::facts::Observation;
+use sealane_state::wireguard::PublicKey;
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::{Clock, Wall};
@@ -30,12 +31,13 @@ use crate::endpoints::Endpoints;
 use crate::event::Event;
 use crate::facts;
 use crate::gossip::Gossip;
-use crate::hand::{Errand, Pass, Wish};
+use crate::hand::{Errand, Glance, Pass, Wish};
 use crate::keys::Ring;
 use crate::left;
 use crate::metrics::Metrics;
 use crate::notify;
 use crate::paths::Paths;
+use crate::paths::lanes::TunnelFacts;
 use crate::paths::watched::News;
 use crate::pings::Pings;
 use crate::resolver;
@@ -248,11 +250,7 @@ impl Agent {
                 }
                 self.unseen = Some(cause);
             }
-            Event::Glance(glance) => {
-                self.metrics.count_pass(glance.edited, 0);
-                let news = self.paths.tunnels_reported(&glance.peers, self.wall.now());
-                self.heed(news);
-            }
+            Event::Glance(glance) => self.take_glance(glance),
             Event::Board(event) => self.take_board(event),
             Event::Published { name, result } => self.take_published(&name, result),
             Event::Datagram(datagram) => {
@@ -312,6 +310,23 @@ impl Agent {
             self.is_ready = true;
             notify::ready(&self.one_line());
         }
+    }
+
+    fn take_glance(&mut self, glance: Glance) {
+        self.metrics.count_pass(glance.edited, 0);
+        let news = self.paths.tunnels_reported(&glance.peers, self.wall.now());
+        self.heed(news);
+        let Some(seen) = &mut self.seen else { return };
+        let seen = Arc::make_mut(seen);
+        let before = std::mem::replace(&mut seen.facts.peers, glance.peers);
+        let handshake = |peers: &TunnelFacts, key: &PublicKey| {
+            peers.values().filter_map(|peers| peers.get(key)?.counters.last_handshake).max()
+        };
+        // Which of a gateway's two keys it uses is told by its handshakes alone.
+        let two = self.world.gateways.values().filter(|gateway| gateway.tunnels.len() > 1);
+        self.stale |= two.flat_map(|gateway| &gateway.tunnels).any(|tunnel| {
+            handshake(&before, &tunnel.key) != handshake(&seen.facts.peers, &tunnel.key)
+        });
     }
 
     /// Takes what changed of paths.
