@@ -108,7 +108,7 @@ crds: ## write the generated CRDs into charts/crds
 	$(CARGO) run --locked -q -p sealane-api --bin crdgen -- charts/crds
 
 bench: STAGE = demo
-bench: setup build ## how long plans take, what agent and tunnel hold of memory, what a tunnel costs against the bare link
+bench: setup build ## how long plans take, what probing costs, what agent and tunnel hold of memory, what a tunnel costs against the bare link
 	@SEALANE_BIN=$(CURDIR)/$(BIN) $(BIN)/bench
 
 clean: ## remove what was built here

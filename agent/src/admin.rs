@@ -3,7 +3,7 @@
 
 use std::fs::TryLockError;
 use std::io::ErrorKind;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use axum::routing::{get, post};
 use axum::{Extension, Router, extract::DefaultBodyLimit};
 use sealane_view::admin as paths;
 use sealane_view::error::ErrorDocument;
+use sealane_view::gateway::GatewayRequest;
 use sealane_view::membership::{JoinRequest, LeaveRequest, ListRequest};
 use sealane_view::ping::PingRequest;
 use sealane_view::trace::TraceRequest;
@@ -53,6 +54,14 @@ pub enum Question {
     Leave(LeaveRequest),
     /// Take a list of members from a person.
     List(ListRequest),
+    /// Have nobody believe a gateway of ours any more.
+    Revoke(GatewayRequest),
+    /// Replace the keys of this gateway.
+    Rotate,
+    /// Make the next identity key of our member.
+    RotateIdentity,
+    /// Take that back for certificates to come.
+    Allow(GatewayRequest),
 }
 
 /// A JSON document, or why there is none.
@@ -102,10 +111,12 @@ impl Refusal {
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
     /// Another agent answers there, or works with the same state.
-    #[error("{}: another sealane-agent runs on this host; stop that one first", path.display())]
+    #[error("{}: another sealane-agent{} runs on this host; stop that one first", path.display(), named(*pid))]
     Taken {
         /// The socket, or the folder of its state.
         path: PathBuf,
+        /// Its process, where the system tells.
+        pid: Option<i32>,
     },
     /// Something else is in its place, and stays there.
     #[error("{}: there already and not a socket; choose another with paths.socket", path.display())]
@@ -141,9 +152,29 @@ pub fn claim(state: &Path) -> Result<std::fs::File, AdminError> {
     let folder = std::fs::File::open(state).map_err(unusable)?;
     match folder.try_lock() {
         Ok(()) => Ok(folder),
-        Err(TryLockError::WouldBlock) => Err(AdminError::Taken { path: state.to_owned() }),
+        Err(TryLockError::WouldBlock) => {
+            let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
+            let inode = folder.metadata().map(|it| it.ino()).unwrap_or_default();
+            Err(AdminError::Taken { path: state.to_owned(), pid: holder(&locks, inode) })
+        }
         Err(TryLockError::Error(cause)) => Err(unusable(cause)),
     }
+}
+
+/// Returns the process that holds a lock on a whole file, as `/proc/locks` lists them (proc(5)).
+fn holder(locks: &str, inode: u64) -> Option<i32> {
+    let held = locks.lines().find_map(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        let (kind, pid, place) = (words.next()?, words.nth(2)?, words.next()?);
+        let is_it = place.rsplit(':').next()?.parse() == Ok(inode);
+        (kind == "FLOCK" && is_it).then(|| pid.parse().ok()).flatten()
+    });
+    // Those of other PID namespaces have no number here.
+    held.filter(|pid| *pid > 0)
+}
+
+fn named(pid: Option<i32>) -> String {
+    pid.map(|pid| format!(", process {pid},")).unwrap_or_default()
 }
 
 /// Opens the socket; one left by a dead agent is replaced.
@@ -161,9 +192,12 @@ pub async fn open(path: &Path) -> Result<UnixListener, AdminError> {
             Err(cause) if cause.kind() == ErrorKind::ConnectionRefused => {
                 std::fs::remove_file(path).map_err(unusable)?;
             }
-            Ok(_) => return Err(AdminError::Taken { path: path.to_owned() }),
+            Ok(stream) => {
+                let pid = stream.peer_cred().ok().and_then(|first| first.pid());
+                return Err(AdminError::Taken { path: path.to_owned(), pid });
+            }
             Err(cause) if cause.kind() == ErrorKind::WouldBlock => {
-                return Err(AdminError::Taken { path: path.to_owned() });
+                return Err(AdminError::Taken { path: path.to_owned(), pid: None });
             }
             Err(cause) => return Err(unusable(cause)),
         },
@@ -194,6 +228,10 @@ pub async fn serve(listener: UnixListener, asks: mpsc::Sender<Ask>) {
             paths::CLUSTERSET,
             post(|State(a), Body(r)| ask(a, Question::List(r))).layer(at_most(LARGEST_LIST_BYTES)),
         )
+        .route(paths::REVOKE, post(|State(a), Body(r)| ask(a, Question::Revoke(r))))
+        .route(paths::ALLOW, post(|State(a), Body(r)| ask(a, Question::Allow(r))))
+        .route(paths::ROTATE, post(|State(asks)| ask(asks, Question::Rotate)))
+        .route(paths::ROTATE_IDENTITY, post(|State(asks)| ask(asks, Question::RotateIdentity)))
         .route(paths::LEAVE, post(|State(a), Body(r)| ask(a, Question::Leave(r))))
         .fallback(|| async { not_understood(StatusCode::NOT_FOUND, "there is no such path") })
         .method_not_allowed_fallback(|| async {
@@ -280,4 +318,20 @@ fn not_understood(status: StatusCode, cause: impl Into<String>) -> Response {
         next: "use the `sealane` of this agent's version".to_owned(),
     };
     (status, Json(document)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_process_that_holds_the_lock_is_named() {
+        let locks = "1: POSIX  ADVISORY  WRITE 12 00:1a:77 0 EOF\n\
+                     2: FLOCK  ADVISORY  WRITE 4711 fe:00:77 0 EOF\n\
+                     2: -> FLOCK  ADVISORY  WRITE 4712 fe:00:77 0 EOF\n\
+                     3: FLOCK  ADVISORY  WRITE 0 fe:00:78 0 EOF\n";
+        assert_eq!(holder(locks, 77), Some(4711));
+        assert_eq!(holder(locks, 78), None, "a process of another namespace");
+        assert_eq!(holder(locks, 79), None);
+    }
 }

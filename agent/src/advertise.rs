@@ -1,16 +1,20 @@
 //! Owns this gateway's own word: its certificate, the sequence, and the advertisement as last
 //! signed. Writes numbers to disk before it signs with them; does not talk to the broker.
 
+pub mod bygone;
+
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::iter;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use sealane_api::advertisement::{Candidate, Networks, State};
+use sealane_api::advertisement::{Candidate, Networks, State, TunnelPayload};
 use sealane_api::cidr::{self, Cidr};
 use sealane_api::clusterset::ClusterSet;
 use sealane_api::held::Position;
 use sealane_api::keys::VerifyKey;
 use sealane_api::kinds::AdvertisementSpec;
-use sealane_api::names::{ClusterSetId, GatewayId};
+use sealane_api::names::{ClusterSetId, GatewayId, GatewayName};
 use sealane_api::reason::Rejected;
 use sealane_api::sign::{self, CertRequest, Draft, TunnelOwner, TunnelSettings};
 use sealane_api::signed::Signed;
@@ -18,6 +22,7 @@ use sealane_api::time::{DAY_SECONDS, UnixTime};
 use sealane_broker::store::{Store, StoreError};
 use serde::{Deserialize, Serialize};
 
+use self::bygone::Bygone;
 use crate::keys::Keys;
 use crate::trust::OwnWord;
 
@@ -48,6 +53,9 @@ struct Kept {
     /// Whether a broker took a withdrawal, and nothing was signed since.
     #[serde(default, skip_serializing_if = "is_false")]
     withdrawn: bool,
+    /// Names that nobody speaks under any more.
+    #[serde(default, skip_serializing_if = "Bygone::is_empty")]
+    bygone: Bygone,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -63,6 +71,9 @@ struct Certificate {
     key: VerifyKey,
     identity: VerifyKey,
     expires: UnixTime,
+    /// What it revokes: the lowest generation that lives, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    revoked: BTreeMap<GatewayName, u64>,
 }
 
 /// What this gateway wants to say.
@@ -72,8 +83,10 @@ pub struct Wish {
     pub networks: Networks<Cidr>,
     /// IPv4 address at which this gateway answers probes, inside its networks.
     pub probe4: Option<Ipv4Addr>,
-    /// Slot of the tunnel entry.
+    /// Slot of the tunnel entry in use.
     pub slot: u8,
+    /// Slot of the other one, while there are two.
+    pub second_slot: Option<u8>,
     /// Largest inner packet in bytes.
     pub mtu: u16,
     /// Addresses to be reached by, best first; those beyond the limit are left out.
@@ -88,6 +101,8 @@ pub struct Author {
     kept: Kept,
     last: Option<(Wish, UnixTime, AdvertisementSpec)>,
     spoken: Option<AdvertisementSpec>,
+    /// Withdrawals under names that are of the past, as signed in this run.
+    farewells: BTreeMap<GatewayName, AdvertisementSpec>,
     /// Generation of a word under our name and keys that is not ours.
     above: Option<u64>,
     caught_up: Option<UnixTime>,
@@ -100,7 +115,9 @@ pub enum AuthorError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The file is not what this program writes.
-    #[error("{path}: {cause}; remove it: a certificate of a later generation takes its place")]
+    #[error(
+        "{path}: {cause}; remove it: a certificate of a later generation takes its place, and what was revoked is to be revoked again"
+    )]
     Damaged {
         /// The file.
         path: String,
@@ -110,6 +127,27 @@ pub enum AuthorError {
     /// The certificate does not serve.
     #[error("certificate: {0}")]
     Certificate(#[from] Rejected),
+    /// The name that this host is to speak under was revoked.
+    #[error(
+        "the name {gateway} was revoked on this host; admit it again with `sealane gateway allow {}`, or set another `node`",
+        gateway.gateway
+    )]
+    NameRevoked {
+        /// The name.
+        gateway: GatewayId,
+    },
+    /// The name to be revoked is the one that this host speaks under.
+    #[error(
+        "{gateway} is the name that this host speaks under; to replace its keys: `sealane gateway rotate`; if they were copied: `sealane token create --cluster {} --rekey`",
+        gateway.member
+    )]
+    NameInUse {
+        /// The name.
+        gateway: GatewayId,
+    },
+    /// A certificate takes no more revocations.
+    #[error("16 names are revoked already; admit one again with `sealane gateway allow`")]
+    TooManyRevoked,
 }
 
 impl Kept {
@@ -132,21 +170,27 @@ impl Author {
         Ok(Self::over(id, gateway, store, kept))
     }
 
-    /// Begins with the numbers on disk, under the name that they were last used with; `None` when
-    /// nothing was said in this clusterset that is not withdrawn.
+    /// Begins with the numbers on disk, under the name that they were last used with, only to withdraw
+    /// what was said; `None` when nothing was said in this clusterset that is not withdrawn.
     ///
     /// # Errors
     /// [`AuthorError`] when the file is there and cannot be used.
     pub fn of_unwithdrawn(store: Store, id: ClusterSetId) -> Result<Option<Self>, AuthorError> {
-        let kept = Kept::load(&store)?;
-        let said = kept.certificate.as_ref().filter(|it| it.clusterset == id && !kept.withdrawn);
+        let mut kept = Kept::load(&store)?;
+        let said = kept.certificate.as_ref().filter(|it| it.clusterset == id);
         let Some(gateway) = said.map(|it| it.gateway.clone()) else { return Ok(None) };
-        Ok(Some(Self::over(id, gateway, store, kept)))
+        if !kept.withdrawn {
+            kept.bygone.leave(&gateway.gateway);
+        }
+        let author = Self::over(id, gateway, store, kept);
+        let is_silent = author.due().next().is_none();
+        Ok(if is_silent { None } else { Some(author) })
     }
 
     fn over(id: ClusterSetId, gateway: GatewayId, store: Store, kept: Kept) -> Self {
         let (last, spoken, above, caught_up) = (None, None, None, None);
-        Self { id, gateway, store, kept, last, spoken, above, caught_up }
+        let farewells = BTreeMap::new();
+        Self { id, gateway, store, kept, last, spoken, farewells, above, caught_up }
     }
 
     /// Returns the name under which it writes.
@@ -158,17 +202,6 @@ impl Author {
     pub fn is_certified_for(&self, keys: &Keys) -> bool {
         let (key, identity) = (keys.gateway.public(), keys.identity.public());
         self.kept.certificate.as_ref().is_some_and(|it| it.key == key && it.identity == identity)
-    }
-
-    /// Remembers that a broker took the withdrawal.
-    ///
-    /// # Errors
-    /// [`StoreError`] when it cannot be written.
-    pub fn note_withdrawn(&mut self) -> Result<(), StoreError> {
-        let kept = Kept { withdrawn: true, ..self.kept.clone() };
-        self.save(&kept)?;
-        self.kept = kept;
-        Ok(())
     }
 
     /// Forgets what is on disk.
@@ -251,9 +284,14 @@ impl Author {
 
     /// Makes sure of a certificate for the present keys; says whether it is a new one.
     fn certify(&mut self, keys: &Keys, now: UnixTime) -> Result<bool, AuthorError> {
+        if self.kept.bygone.has_revoked(&self.gateway.gateway) {
+            return Err(AuthorError::NameRevoked { gateway: self.gateway.clone() });
+        }
         let (key, identity) = (keys.gateway.public(), keys.identity.public());
+        let revoked = self.kept.bygone.told(now);
         let fits = |held: &Certificate| {
             held.key == key
+                && held.revoked == revoked
                 && held.identity == identity
                 && held.clusterset == self.id
                 && held.gateway == self.gateway
@@ -266,27 +304,44 @@ impl Author {
         }
         let generation = sign::next_generation(self.kept.generation.max(self.above), now);
         let mut kept = Kept { generation: Some(generation), ..self.kept.clone() };
+        self.take_name(&mut kept);
         self.save(&kept)?;
         let request = CertRequest {
             id: &self.id,
             gateway: &self.gateway,
             key,
             generation,
-            revoked: Vec::new(),
+            revoked: bygone::revocations(&revoked),
         };
         let signed = sign::gateway_cert(&keys.identity, &request, now);
         let expires = now.plus_seconds(sealane_api::certificate::LIFE_SECONDS);
         let (clusterset, gateway) = (self.id.clone(), self.gateway.clone());
         kept.certificate =
-            Some(Certificate { clusterset, gateway, signed, key, identity, expires });
+            Some(Certificate { clusterset, gateway, signed, key, identity, expires, revoked });
         kept.sequence = 0;
         self.save(&kept)?;
+        if self.kept.certificate.as_ref().is_some_and(|before| before.identity != identity) {
+            // Nobody believes what the identity before has signed for much longer.
+            self.farewells.clear();
+        }
         self.kept = kept;
+        self.farewells.remove(&self.gateway.gateway);
         if self.above.take().is_some() {
             self.caught_up = Some(now);
         }
         tracing::info!(gateway = %self.gateway, generation, "gateway key certified");
         Ok(true)
+    }
+
+    /// Leaves the name that was spoken under before, if it was another one.
+    fn take_name(&self, kept: &mut Kept) {
+        let before = kept.certificate.as_ref().filter(|it| {
+            it.clusterset == self.id && it.gateway.member == self.gateway.member && !kept.withdrawn
+        });
+        if let Some(name) = before.map(|it| it.gateway.gateway.clone()) {
+            kept.bygone.leave(&name);
+        }
+        kept.bygone.take(&self.gateway.gateway);
     }
 
     fn sign(
@@ -314,7 +369,7 @@ impl Author {
             state: State::Active,
             networks: wish.map(|wish| wish.networks.clone()).unwrap_or_default(),
             probe4: wish.and_then(|wish| wish.probe4),
-            tunnels: wish.map(|wish| entry(keys, owner, wish)).into_iter().collect(),
+            tunnels: wish.map(|wish| entries(keys, owner, wish)).unwrap_or_default(),
             agent: env!("CARGO_PKG_VERSION"),
         };
         let draft = if wish.is_some() { draft } else { draft.withdrawn() };
@@ -334,15 +389,14 @@ impl Author {
     }
 }
 
-fn entry(
-    keys: &Keys,
-    owner: TunnelOwner<'_>,
-    wish: &Wish,
-) -> sealane_api::advertisement::TunnelPayload {
+fn entries(keys: &Keys, owner: TunnelOwner<'_>, wish: &Wish) -> Vec<TunnelPayload> {
     let mut candidates = wish.candidates.clone();
     candidates.truncate(MOST_CANDIDATES);
-    let settings = TunnelSettings { slot: wish.slot, mtu: wish.mtu, candidates };
-    sign::tunnel(&keys.tunnel, &keys.pair, owner, settings)
+    let settings = |slot| TunnelSettings { slot, mtu: wish.mtu, candidates: candidates.clone() };
+    let second = keys.second.as_ref().zip(wish.second_slot);
+    let second = second.map(|(it, slot)| sign::tunnel(&it.tunnel, &it.pair, owner, settings(slot)));
+    let first = sign::tunnel(&keys.tunnel, &keys.pair, owner, settings(wish.slot));
+    iter::once(first).chain(second).collect()
 }
 
 /// Parts networks into those inside our member's grant and those that root has not granted.

@@ -64,8 +64,8 @@ impl Agent {
         if self.departure.is_some() {
             return refuse(reply, Fault::State, "this host is leaving already", "wait for it");
         }
-        let spec = match word::withdraw(session, now) {
-            Ok(spec) => spec,
+        let words = match word::withdraw(session, now) {
+            Ok(words) => words,
             Err(error) => {
                 let next = "free the disk and try again";
                 return refuse(reply, Fault::State, &error.to_string(), next);
@@ -82,15 +82,16 @@ impl Agent {
             reply,
         });
         tokio::spawn(async move {
-            let result = match spec {
-                Some((gateway, spec)) => {
-                    let said = line::say_last(&brokers, &gateway, &spec);
-                    tokio::time::timeout(LAST_WORD, said)
-                        .await
-                        .unwrap_or_else(|_| Err(line::too_late(&gateway)))
+            let mut result = Ok(());
+            for (gateway, spec) in &words {
+                let said = line::say_last(&brokers, gateway, spec);
+                result = tokio::time::timeout(LAST_WORD, said)
+                    .await
+                    .unwrap_or_else(|_| Err(line::too_late(gateway)));
+                if result.is_err() {
+                    break;
                 }
-                None => Ok(()),
-            };
+            }
             // A closed channel means that the agent stops; there is nobody left to tell.
             let _ = events.send(Event::Withdrawn(result)).await;
         });

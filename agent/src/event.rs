@@ -7,7 +7,7 @@ use sealane_broker::publish::PublishError;
 
 use crate::admin::Ask;
 use crate::gossip::Told;
-use crate::hand::Pass;
+use crate::hand::{Glance, Pass};
 use crate::inquiry::Inquiry;
 use crate::probe_io::Way;
 
@@ -17,10 +17,17 @@ pub enum Event {
     Host(Pass),
     /// The host could not be looked at; it is tried again by itself.
     HostUnseen(String),
+    /// The devices were looked at, while addresses of peers are sought.
+    Glance(Glance),
     /// Something on the broker.
     Board(BoardEvent),
-    /// An attempt to write our advertisement ended.
-    Published(Result<(), PublishError>),
+    /// An attempt to write a word of ours ended.
+    Published {
+        /// The object.
+        name: String,
+        /// What became of it.
+        result: Result<(), PublishError>,
+    },
     /// An attempt to put the list back on the broker ended.
     Mended(Result<(), PublishError>),
     /// Our last word was taken by the broker, or not.

@@ -17,6 +17,7 @@ use sealane_plan::world::{
 use sealane_state::facts::Observation;
 
 use crate::config::{self, Config};
+use crate::keys::Keys;
 use crate::paths::Paths;
 use crate::session::Session;
 
@@ -29,7 +30,7 @@ pub fn local(session: &Session, config: &Config, seen: &Observation) -> LocalFac
     LocalFacts {
         gateway_key: session.keys.as_ref().map(|keys| keys.gateway.public()),
         identity: session.keys.as_ref().map(|keys| keys.identity.public()),
-        tunnel_keys: session.keys.iter().map(|keys| keys.tunnel.public().wireguard()).collect(),
+        tunnel_keys: session.keys.iter().flat_map(Keys::tunnel_keys).collect(),
         addresses: seen
             .facts
             .links
@@ -113,11 +114,17 @@ pub fn own_slot(config: &Config) -> u8 {
     u8::try_from(place % 8).unwrap_or(0)
 }
 
+/// Returns the slot of the tunnel entry in use.
+fn present_slot(session: &Session, config: &Config) -> u8 {
+    let base = own_slot(config);
+    session.rotation.as_ref().map_or(base, |rotation| rotation.slots(base).0)
+}
+
 fn me(session: &Session, config: &Config) -> Me {
     let (networks, _) = session.granted(config);
     let role = match (&session.keys, config.role) {
         (Some(keys), config::Role::Gateway) => Role::Gateway(OwnGateway {
-            tunnel: OwnTunnel { key: keys.wireguard(), slot: own_slot(config) },
+            tunnel: OwnTunnel { key: keys.wireguard(), slot: present_slot(session, config) },
             probe: probe_address::of(&session.id, &session.own),
             probe4: probe4(config, &networks),
         }),

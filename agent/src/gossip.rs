@@ -69,8 +69,8 @@ pub struct Gossip {
     /// Whether peers were not yet told that something else is told.
     has_news: bool,
     announcements: Spacing,
-    /// The own word that is told, by its signature.
-    said: Option<String>,
+    /// The own words that are told, by their signatures.
+    said: Vec<String>,
 }
 
 impl Default for Gossip {
@@ -86,7 +86,7 @@ impl Default for Gossip {
             is_stale: true,
             has_news: false,
             announcements: Spacing::of(BETWEEN_ANNOUNCEMENTS),
-            said: None,
+            said: Vec::new(),
         }
     }
 }
@@ -97,11 +97,12 @@ impl Gossip {
         self.is_stale = true;
     }
 
-    /// Takes the own word as it was said last; it is to be told if it is another than before.
-    pub fn says(&mut self, word: Option<&AdvertisementSpec>) {
-        let signature = word.map(|spec| &spec.signed.signature);
-        if self.said.as_ref() != signature {
-            self.said = signature.cloned();
+    /// Takes the own words as they were said last; they are to be told if they are others than before.
+    pub fn says<'a>(&mut self, words: impl IntoIterator<Item = &'a AdvertisementSpec>) {
+        let said: Vec<String> =
+            words.into_iter().map(|spec| spec.signed.signature.clone()).collect();
+        if self.said != said {
+            self.said = said;
             self.is_stale = true;
         }
     }

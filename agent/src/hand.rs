@@ -1,6 +1,9 @@
 //! Owns the standing repair of the host, on a thread of its own: look, compare with what is wanted,
 //! change, look again. Does not know why anything is wanted.
 
+mod pace;
+mod peers;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,40 +11,28 @@ use std::time::Duration;
 use sealane_kernel::host::Host;
 use sealane_kernel::keyring::Keyring;
 use sealane_kernel::netlink::relevance::HostEvent;
+use sealane_state::change::Change;
 use sealane_state::diff::diff;
-use sealane_state::facts::{Observation, RoutingSnapshot};
+use sealane_state::facts::{Observation, PeerFacts, RoutingSnapshot};
 use sealane_state::host::HostState;
 use sealane_state::name::LinkName;
 use sealane_state::sysctl::SysctlKey;
-use sealane_state::wireguard::Device;
+use sealane_state::wireguard::PublicKey;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::event::Event;
-
-/// Changes come in bursts; a burst is looked at once.
-const BURST: Duration = Duration::from_millis(20);
-/// First wait after a change that was refused; doubled up to [`LONGEST_RETRY`].
-const RETRY: Duration = Duration::from_millis(250);
-/// No monitor tells what is done to WireGuard peers: the devices are compared this often.
-const GLANCE: Duration = Duration::from_millis(400);
-/// A glance is not repeated before this many times as long as it took: it costs a twentieth of a core
-/// at most.
-const GLANCE_REST: u32 = 20;
-/// After a pass the hand rests this many times as long as the pass took, whatever happens on the
-/// host: a host that never comes to rest does not cost more than a share of a core.
-const REST: u32 = 3;
-/// Longest wait after a change that was refused.
-const LONGEST_RETRY: Duration = Duration::from_secs(10);
+use crate::rival::Rivalry;
+use pace::{Appointment, Pace, Rest};
 
 /// What the host should be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wish {
     /// The host as it should be; `None` as long as nobody knows: nothing is changed then.
     pub host: Option<Arc<HostState>>,
-    /// A look at the host is due after this long without a reason: for what no monitor tells.
-    pub patrol: Duration,
+    /// How often facts of peers are wanted; `None` while nobody asks for them.
+    pub search: Option<Duration>,
 }
 
 /// What one pass found and did.
@@ -55,6 +46,33 @@ pub struct Pass {
     pub changed: Vec<String>,
     /// What could not be changed, as text with the cause.
     pub failed: Vec<String>,
+    /// Changes that something else on this host undoes again and again, with how often it did.
+    pub contested: BTreeMap<String, u32>,
+    /// Why nobody tells of changes on this host; `None` while a monitor does.
+    pub unmonitored: Option<String>,
+}
+
+impl Pass {
+    /// One that has changed nothing.
+    pub fn idle(seen: Observation, wanted: Option<Arc<HostState>>) -> Self {
+        Self {
+            seen: Arc::new(seen),
+            wanted,
+            changed: Vec::new(),
+            failed: Vec::new(),
+            contested: BTreeMap::new(),
+            unmonitored: None,
+        }
+    }
+}
+
+/// What a look at the devices alone found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Glance {
+    /// What they say of their peers.
+    pub peers: BTreeMap<LinkName, BTreeMap<PublicKey, PeerFacts>>,
+    /// Peers that were given another address since the last one.
+    pub edited: usize,
 }
 
 /// What a packet meets on its way through a host.
@@ -87,7 +105,16 @@ pub struct Strings {
 pub fn take_charge(host: Host, strings: Strings) -> std::io::Result<()> {
     let runtime = Handle::current();
     std::thread::Builder::new().name("hand".to_owned()).spawn(move || {
-        let mut hand = Hand { host, strings, survey: None, devices: BTreeMap::new() };
+        let mut hand = Hand {
+            host,
+            strings,
+            survey: None,
+            calls: Err("not listened for yet".to_owned()),
+            aim: None,
+            known: Vec::new(),
+            edited: 0,
+            rivalry: Rivalry::default(),
+        };
         runtime.block_on(hand.keep());
     })?;
     Ok(())
@@ -97,8 +124,15 @@ struct Hand {
     host: Host,
     strings: Strings,
     survey: Option<Survey>,
-    /// Devices as the last pass left them.
-    devices: BTreeMap<LinkName, Device>,
+    /// What the monitor tells, or why there is none.
+    calls: Result<mpsc::Receiver<HostEvent>, String>,
+    /// What the host was last brought in line with.
+    aim: Option<Arc<HostState>>,
+    /// What its devices lacked all the same.
+    known: Vec<Change>,
+    /// Peers edited since that was last told.
+    edited: usize,
+    rivalry: Rivalry,
 }
 
 /// The last look at rules, routes and tables that somebody asked for.
@@ -111,7 +145,7 @@ impl Survey {
     /// One that took so long and ends now; it serves whoever asks soon after, so that questions, which
     /// other members may ask, take no more than a share of this thread.
     fn ended(terrain: Result<Terrain, String>, now: Instant, took: Duration) -> Self {
-        Self { terrain: terrain.map(Arc::new), until: now + Pace::rest(took) }
+        Self { terrain: terrain.map(Arc::new), until: now + pace::rest(took) }
     }
 
     fn serves(&self, now: Instant) -> bool {
@@ -121,28 +155,6 @@ impl Survey {
 
 /// Nobody listens any more.
 struct Unheard;
-
-/// How long the hand waits after a pass.
-#[derive(Debug, Default)]
-struct Pace {
-    failures: u32,
-}
-
-impl Pace {
-    /// Takes the end of a pass; returns the longest wait for the next.
-    fn wait(&mut self, failed: bool, patrol: Duration) -> Duration {
-        self.failures = if failed { self.failures.saturating_add(1) } else { 0 };
-        match self.failures {
-            0 => patrol,
-            some => (RETRY * 2u32.pow(some.min(6) - 1)).min(LONGEST_RETRY).min(patrol.max(RETRY)),
-        }
-    }
-
-    /// Returns how long a change on the host is not looked at after a pass that took so long.
-    fn rest(took: Duration) -> Duration {
-        took * REST
-    }
-}
 
 /// Settings that a trace needs to know, wanted or not.
 fn forwarding() -> [SysctlKey; 2] {
@@ -154,65 +166,85 @@ fn forwarding() -> [SysctlKey; 2] {
 
 impl Hand {
     async fn keep(&mut self) {
-        let mut calls = self.listen().await;
         let mut pace = Pace::default();
         loop {
             let began = Instant::now();
-            let (event, failed) = match self.pass() {
-                Ok(pass) => {
-                    self.devices.clone_from(&pass.seen.ours.devices);
-                    let failed = !pass.failed.is_empty();
-                    (Event::Host(pass), failed)
-                }
-                Err(cause) => (Event::HostUnseen(cause), true),
+            self.listen();
+            let (event, rest) = match self.pass() {
+                Ok((pass, rest)) => (Event::Host(pass), rest),
+                Err(cause) => (Event::HostUnseen(cause), Rest::Hopeful),
             };
-            let rested = Instant::now() + Pace::rest(began.elapsed());
+            let now = Instant::now();
+            let rested = pace::rest(now - began).max(self.rivalry.wait(now));
+            let next = Appointment::after(now, rested, pace.wait(rest));
             if self.strings.events.send(event).await.is_err() {
                 return;
             }
-            let wait = pace.wait(failed, self.strings.wish.borrow().patrol);
-            if self.until_called(&mut calls, wait, rested).await.is_err() {
+            if self.until_called(next).await.is_err() {
                 return;
             }
         }
     }
 
-    /// Starts the monitor; without one, the patrol alone has to do.
-    async fn listen(&mut self) -> mpsc::Receiver<HostEvent> {
-        match self.host.events() {
-            Ok(calls) => calls,
-            Err(refusal) => {
-                let cause = format!("no monitor of this host: {refusal}");
-                // A closed channel of events means the agent ends; `keep` finds out by itself.
-                let _ = self.strings.events.send(Event::HostUnseen(cause)).await;
-                mpsc::channel(1).1
-            }
+    /// Starts the monitor where none runs; without one, the patrol alone has to do.
+    fn listen(&mut self) {
+        if self.calls.is_err() {
+            self.calls = self.host.events().map_err(|refusal| refusal.to_string());
         }
     }
 
     /// Looks, changes what differs, and looks again if anything was changed.
-    fn pass(&mut self) -> Result<Pass, String> {
+    fn pass(&mut self) -> Result<(Pass, Rest), String> {
         let wanted = self.strings.wish.borrow_and_update().host.clone();
         let wished = wanted.iter().flat_map(|host| host.sysctls.keys().cloned());
         let settings: BTreeSet<SysctlKey> = wished.chain(forwarding()).collect();
         let seen = self.host.observe(&settings).map_err(|error| error.to_string())?;
         let changes = wanted.as_ref().map(|host| diff(host, &seen.ours)).unwrap_or_default();
-        let mut pass =
-            Pass { seen: Arc::new(seen), wanted, changed: Vec::new(), failed: Vec::new() };
-        if changes.is_empty() {
-            return Ok(pass);
-        }
-        let outcome = self.host.apply(&changes, self.strings.keys.as_ref());
+        let mut pass = Pass::idle(seen, wanted.clone());
+        pass.unmonitored = self.calls.as_ref().err().cloned();
         pass.changed = changes.iter().map(ToString::to_string).collect();
-        pass.failed = outcome.errors.iter().map(ToString::to_string).collect();
-        pass.seen = Arc::new(self.host.observe(&settings).map_err(|error| error.to_string())?);
-        Ok(pass)
+        let mut rest = Rest::Nothing;
+        if !changes.is_empty() {
+            let outcome = self.host.apply(&changes, self.strings.keys.as_ref());
+            rest = Rest::of(outcome.errors.iter().map(|error| error.retry), outcome.applied);
+            pass.failed = outcome.errors.iter().map(ToString::to_string).collect();
+            if let Some(wanted) = wanted.as_ref().filter(|_| pass.failed.is_empty()) {
+                self.rivalry.made(Instant::now(), wanted, &pass.changed);
+            }
+            pass.seen = Arc::new(self.host.observe(&settings).map_err(|error| error.to_string())?);
+        }
+        pass.contested = self.rivalry.contested(Instant::now());
+        let lacking = |host: &Arc<HostState>| peers::lacking(host, pass.seen.ours.devices.clone());
+        self.known = wanted.as_ref().map(lacking).unwrap_or_default();
+        self.aim = wanted;
+        Ok((pass, rest))
     }
 
-    /// Says whether some device is not as the last pass left it; one that is gone is not.
-    fn has_strayed(&mut self) -> bool {
-        let links = self.devices.keys().cloned().collect();
-        self.host.devices(&links) != self.devices
+    /// Carries out a new wish that is about the addresses of peers alone: no look at the host is needed
+    /// for that. Returns whether that was all there was to do.
+    fn edit(&mut self) -> bool {
+        let wanted = self.strings.wish.borrow_and_update().host.clone();
+        let Some(wanted) = wanted else { return true };
+        let Some(aim) = &self.aim else { return false };
+        let Some(steps) = peers::edits(&wanted, aim) else { return false };
+        let outcome = self.host.apply(&steps, self.strings.keys.as_ref());
+        self.edited += outcome.applied;
+        self.aim = Some(wanted);
+        outcome.errors.is_empty()
+    }
+
+    /// Looks at the devices alone; returns whether they lack what they did not lack before. Tells what
+    /// they say of their peers if somebody asks.
+    async fn glance(&mut self) -> Result<bool, Unheard> {
+        let Some(aim) = self.aim.clone() else { return Ok(false) };
+        let (devices, peers) = self.host.devices(aim.devices.keys());
+        let lacks = peers::lacking(&aim, devices);
+        let has_strayed = lacks.iter().any(|step| !self.known.contains(step));
+        if self.strings.wish.borrow().search.is_some() || self.edited > 0 {
+            let glance = Glance { peers, edited: std::mem::take(&mut self.edited) };
+            self.strings.events.send(Event::Glance(glance)).await.map_err(|_| Unheard)?;
+        }
+        Ok(has_strayed)
     }
 
     /// Looks at what packets meet, or recalls a look of a moment ago.
@@ -228,41 +260,54 @@ impl Hand {
         self.survey.insert(survey).terrain.clone()
     }
 
-    /// Waits for a reason to look: a new wish, a change on the host once `rested`, or the time given.
-    async fn until_called(
-        &mut self,
-        calls: &mut mpsc::Receiver<HostEvent>,
-        longest: Duration,
-        rested: Instant,
-    ) -> Result<(), Unheard> {
-        let mut due = Instant::now() + longest;
-        let mut monitored = true;
-        let mut glance = Instant::now() + GLANCE;
+    /// Waits for a reason to look: a wish that an edit does not fulfil, a change on the host once the
+    /// hand has rested, or the time of the appointment.
+    async fn until_called(&mut self, mut next: Appointment) -> Result<(), Unheard> {
+        let has_devices = self.aim.as_ref().is_some_and(|aim| !aim.devices.is_empty());
+        let search = self.strings.wish.borrow().search;
+        let mut glance = Instant::now() + pace::next_glance(Duration::ZERO, search);
         loop {
             tokio::select! {
                 // An agent that ends lets go of the wish first: no timer is asked after its end.
                 biased;
-                changed = self.strings.wish.changed() => return changed.map_err(|_| Unheard),
-                // Before any question: whoever asks without end does not stop the repair.
-                () = tokio::time::sleep_until(due) => return Ok(()),
-                () = tokio::time::sleep_until(glance), if !self.devices.is_empty() => {
-                    let began = Instant::now();
-                    if self.has_strayed() {
+                changed = self.strings.wish.changed() => {
+                    changed.map_err(|_| Unheard)?;
+                    if !self.edit() {
                         return Ok(());
                     }
-                    glance = Instant::now() + GLANCE.max(began.elapsed() * GLANCE_REST);
+                    let search = self.strings.wish.borrow().search;
+                    glance = glance.min(Instant::now() + pace::next_glance(Duration::ZERO, search));
+                }
+                // Before any question: whoever asks without end does not stop the repair.
+                () = tokio::time::sleep_until(next.due) => return Ok(()),
+                () = tokio::time::sleep_until(glance), if has_devices => {
+                    let began = Instant::now();
+                    if self.glance().await? {
+                        next.hasten(Instant::now());
+                    }
+                    let search = self.strings.wish.borrow().search;
+                    glance = Instant::now() + pace::next_glance(began.elapsed(), search);
                 }
                 errand = self.strings.errands.recv() => {
                     let errand = errand.ok_or(Unheard)?;
                     // Who asked may have stopped waiting.
                     let _ = errand.send(self.survey());
                 }
-                call = calls.recv(), if monitored => match call {
-                    Some(_) => due = due.min(rested.max(Instant::now() + BURST)),
-                    None => monitored = false,
+                call = heard(&mut self.calls) => match call {
+                    Some(_) => next.hasten(Instant::now()),
+                    // The next look begins with another one.
+                    None => self.calls = Err("the monitor has ended".to_owned()),
                 },
             }
         }
+    }
+}
+
+/// Waits for what the monitor tells; for ever where there is none.
+async fn heard(calls: &mut Result<mpsc::Receiver<HostEvent>, String>) -> Option<HostEvent> {
+    match calls {
+        Ok(calls) => calls.recv().await,
+        Err(_) => std::future::pending().await,
     }
 }
 
@@ -270,38 +315,11 @@ impl Hand {
 mod tests {
     use super::*;
 
-    const PATROL: Duration = Duration::from_secs(10);
-
-    #[test]
-    fn what_a_host_refuses_is_tried_again_soon_and_then_ever_more_seldom() {
-        let mut pace = Pace::default();
-        assert_eq!(pace.wait(false, PATROL), PATROL);
-        let waits: Vec<u128> = (0..8).map(|_| pace.wait(true, PATROL).as_millis()).collect();
-        assert_eq!(waits, [250, 500, 1000, 2000, 4000, 8000, 8000, 8000]);
-        assert_eq!(pace.wait(false, PATROL), PATROL, "all is well again");
-        assert_eq!(pace.wait(true, PATROL), RETRY);
-    }
-
-    #[test]
-    fn a_failure_never_makes_a_patrol_come_later() {
-        let mut pace = Pace::default();
-        let second = Duration::from_secs(1);
-        let longest = (0..100).map(|_| pace.wait(true, second)).max();
-        assert_eq!(longest, Some(second));
-    }
-
     #[test]
     fn questions_cost_no_more_than_a_quarter_of_a_core_however_many_come() {
         let now = Instant::now();
         let survey = Survey::ended(Err("any".to_owned()), now, Duration::from_millis(250));
         assert!(survey.serves(now + Duration::from_millis(749)));
         assert!(!survey.serves(now + Duration::from_millis(750)), "it is not believed for ever");
-    }
-
-    #[test]
-    fn a_host_that_never_rests_costs_no_more_than_a_quarter_of_a_core() {
-        for took in [1, 30, 2_000].map(Duration::from_millis) {
-            assert!(took * 4 <= took + Pace::rest(took));
-        }
     }
 }

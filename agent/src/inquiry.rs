@@ -30,6 +30,8 @@ const PER_AGENT: Duration = Duration::from_millis(600);
 const AGAIN: Duration = Duration::from_millis(260);
 /// Questions worked on at once per way; more wait.
 const SERVED_AT_ONCE: usize = 8;
+/// After a connection that could not be taken, the next one waits this long.
+const BREATH: Duration = Duration::from_millis(50);
 /// Whoever connects says within this what it wants.
 const FIRST_BYTE: Duration = Duration::from_secs(1);
 
@@ -167,12 +169,22 @@ async fn serve(listener: TcpListener, hall: Hall) {
                     drop(seat);
                 });
             }
-            Err(error) => {
+            Err(error) if is_closed(&error) => {
                 tracing::debug!(link = ?hall.way.link, %error, "inquiry listener closed");
                 return;
             }
+            Err(error) => {
+                tracing::debug!(link = ?hall.way.link, %error, "nobody let in");
+                tokio::time::sleep(BREATH).await;
+            }
         }
     }
+}
+
+/// Says whether a listener has nothing to listen on any more: its link is gone. A caller who hung up, or
+/// a want of descriptors, passes.
+fn is_closed(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(nix::libc::ENODEV | nix::libc::EINVAL))
 }
 
 async fn receive(mut stream: TcpStream, from: IpAddr, hall: &Hall) -> io::Result<()> {
@@ -226,4 +238,16 @@ async fn read_payload(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut payload = vec![0; length as usize];
     stream.read_exact(&mut payload).await?;
     Ok(payload)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_link_that_is_gone_closes_a_listener() {
+        let closes = |errno| is_closed(&io::Error::from_raw_os_error(errno));
+        assert!(closes(nix::libc::ENODEV) && closes(nix::libc::EINVAL));
+        assert!(!closes(nix::libc::ECONNABORTED) && !closes(nix::libc::EMFILE));
+    }
 }

@@ -8,7 +8,7 @@ use sealane_broker::store::{Store, StoreError};
 use sealane_view::membership::JoinDocument;
 
 use crate::config::{Config, Role};
-use crate::keys::{Keys, KeysError};
+use crate::keys::{self, Keys, KeysError};
 use crate::left;
 use crate::membership::{Membership, MembershipError};
 use crate::trust::Trust;
@@ -72,17 +72,19 @@ pub fn join(store: &Store, config: &Config, text: &str) -> Result<JoinDocument, 
     Trust::remove(store)?;
     let id = token.clusterset();
     let mut next = Vec::new();
-    let (enrolment, fingerprint) = match config.role {
+    let (identity, fingerprint) = match config.role {
         Role::Gateway => {
             let identity = Keys::load_or_make(store)?.identity.public();
-            let enrol = |join| sign::enrolment(join, &id, &token.member, &identity);
             next.push(
                 "have the administrator pin this fingerprint: sealane clusterset sign".to_owned(),
             );
-            (token.join.as_ref().map(enrol), identity.fingerprint())
+            (identity, identity.fingerprint())
         }
-        Role::Node => (None, String::new()),
+        // A node may become a gateway when the token is long gone: it enrols now, and says it then.
+        Role::Node => (keys::load_or_make_identity(store)?.public(), String::new()),
     };
+    let enrol = |join| sign::enrolment(join, &id, &token.member, &identity);
+    let enrolment = token.join.as_ref().map(enrol);
     Membership::of_token(&token, enrolment).save(store)?;
     left::clear(store)?;
     tracing::info!(member = %token.member, clusterset = %id, "joined");

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{PoisonError, RwLock};
 
-use sealane_api::keys::{PairSecret, Psk, SigningSeed, TunnelSeed};
+use sealane_api::keys::{PairSecret, Psk, SigningSeed, TunnelSeed, VerifyKey, WireguardKey};
 use sealane_broker::store::{Store, StoreError};
 use sealane_kernel::keyring::{Keyring, SecretBytes};
 use sealane_state::wireguard::{PskFingerprint, PublicKey};
@@ -12,12 +12,17 @@ use zeroize::Zeroizing;
 
 /// File of the identity key; on a host that is its member's keeper.
 const IDENTITY: &str = "identity.key";
+/// File of the identity key that is to come, until root lists it.
+const NEXT_IDENTITY: &str = "identity-next.key";
 /// File of the gateway key.
 const GATEWAY: &str = "gateway.key";
 /// File of the tunnel key's seed.
 const TUNNEL: &str = "tunnel.key";
 /// File of the pair key.
 const PAIR: &str = "pair.key";
+/// Files of the keys that are to come, or have come, in place of those.
+const NEXT_TUNNEL: &str = "tunnel-next.key";
+const NEXT_PAIR: &str = "pair-next.key";
 
 /// All private keys of a gateway.
 pub struct Keys {
@@ -28,6 +33,18 @@ pub struct Keys {
     /// The tunnel entry's key; WireGuard's private key comes from it.
     pub tunnel: TunnelSeed,
     /// Gives each lane its pre-shared key.
+    pub pair: PairSecret,
+    /// The identity key that is to take over when root lists it.
+    pub next_identity: Option<SigningSeed>,
+    /// The other entry that others are told of while the keys are replaced.
+    pub second: Option<Entry>,
+}
+
+/// The keys of one tunnel entry.
+pub struct Entry {
+    /// As [`Keys::tunnel`].
+    pub tunnel: TunnelSeed,
+    /// As [`Keys::pair`].
     pub pair: PairSecret,
 }
 
@@ -64,7 +81,93 @@ impl Keys {
             gateway: SigningSeed::from_bytes(seed(store, GATEWAY)?),
             tunnel: TunnelSeed::from_bytes(seed(store, TUNNEL)?),
             pair: PairSecret::from_bytes(seed(store, PAIR)?),
+            next_identity: match store.load(NEXT_IDENTITY)? {
+                Some(_) => Some(SigningSeed::from_bytes(seed(store, NEXT_IDENTITY)?)),
+                None => None,
+            },
+            second: None,
         })
+    }
+
+    /// Makes the identity key that is to come, unless there is one; returns its public half.
+    ///
+    /// # Errors
+    /// [`KeysError`] when it cannot be made or kept.
+    pub fn make_next_identity(&mut self, store: &Store) -> Result<VerifyKey, KeysError> {
+        let next = SigningSeed::from_bytes(seed(store, NEXT_IDENTITY)?);
+        let public = next.public();
+        self.next_identity = Some(next);
+        Ok(public)
+    }
+
+    /// Has the identity key that was to come take over; the one before is gone from memory and disk.
+    ///
+    /// # Errors
+    /// [`StoreError`] when a file cannot be written; the one before stays then.
+    pub fn take_next_identity(&mut self, store: &Store) -> Result<(), StoreError> {
+        if let Some(next) = &self.next_identity {
+            store.save(IDENTITY, next.expose())?;
+        }
+        if let Some(next) = self.next_identity.take() {
+            self.identity = next;
+        }
+        store.remove(NEXT_IDENTITY)
+    }
+
+    /// Reads the keys of the second entry; says whether they are there.
+    ///
+    /// # Errors
+    /// [`KeysError`] when a file is damaged.
+    pub fn load_second(&mut self, store: &Store) -> Result<bool, KeysError> {
+        if store.load(NEXT_TUNNEL)?.is_none() || store.load(NEXT_PAIR)?.is_none() {
+            return Ok(false);
+        }
+        self.second = Some(next_entry(store)?);
+        Ok(true)
+    }
+
+    /// Makes keys for a second entry, in place of any that an attempt before left.
+    ///
+    /// # Errors
+    /// [`KeysError`] when they cannot be made or kept; there is no second entry then.
+    pub fn make_second(&mut self, store: &Store) -> Result<(), KeysError> {
+        store.remove(NEXT_TUNNEL)?;
+        store.remove(NEXT_PAIR)?;
+        self.second = Some(next_entry(store)?);
+        Ok(())
+    }
+
+    /// Has the two entries change places.
+    pub fn swap(&mut self) {
+        if let Some(second) = &mut self.second {
+            std::mem::swap(&mut self.tunnel, &mut second.tunnel);
+            std::mem::swap(&mut self.pair, &mut second.pair);
+        }
+    }
+
+    /// Keeps the keys in use as the only ones; the others are gone from memory and disk. May be done
+    /// again after it was interrupted.
+    ///
+    /// # Errors
+    /// [`StoreError`] when a file cannot be written or removed.
+    pub fn keep_only_first(&mut self, store: &Store) -> Result<(), StoreError> {
+        store.save(TUNNEL, self.tunnel.expose())?;
+        store.save(PAIR, self.pair.expose())?;
+        store.remove(NEXT_TUNNEL)?;
+        store.remove(NEXT_PAIR)?;
+        self.second = None;
+        Ok(())
+    }
+
+    /// Takes another gateway key.
+    ///
+    /// # Errors
+    /// [`KeysError`] when it cannot be made or kept; the one before stays then.
+    pub fn replace_gateway(&mut self, store: &Store) -> Result<(), KeysError> {
+        let fresh = random_seed()?;
+        store.save(GATEWAY, fresh.as_slice())?;
+        self.gateway = SigningSeed::from_bytes(fresh);
+        Ok(())
     }
 
     /// Reads the keys; `None` when one of them is missing.
@@ -80,7 +183,13 @@ impl Keys {
         Self::load_or_make(store).map(Some)
     }
 
-    /// Returns the WireGuard public key of the tunnel entry.
+    /// Returns the WireGuard public keys of all entries that are ours.
+    pub fn tunnel_keys(&self) -> impl Iterator<Item = WireguardKey> {
+        let second = self.second.as_ref().map(|it| it.tunnel.public().wireguard());
+        std::iter::once(self.tunnel.public().wireguard()).chain(second)
+    }
+
+    /// Returns the WireGuard public key of the tunnel entry in use.
     pub fn wireguard(&self) -> PublicKey {
         PublicKey(*self.tunnel.public().wireguard().as_bytes())
     }
@@ -90,9 +199,25 @@ impl Keys {
     /// # Errors
     /// [`StoreError`] of the first file that cannot be removed; the others are gone.
     pub fn remove(store: &Store) -> Result<(), StoreError> {
-        let results = [IDENTITY, GATEWAY, TUNNEL, PAIR].map(|name| store.remove(name));
+        let files = [IDENTITY, NEXT_IDENTITY, GATEWAY, TUNNEL, PAIR, NEXT_TUNNEL, NEXT_PAIR];
+        let results = files.map(|name| store.remove(name));
         results.into_iter().collect()
     }
+}
+
+/// Reads the identity key alone, which a host may need as a gateway later; makes it if it is missing.
+///
+/// # Errors
+/// [`KeysError`] when the file is damaged or nothing can be written.
+pub fn load_or_make_identity(store: &Store) -> Result<SigningSeed, KeysError> {
+    seed(store, IDENTITY).map(SigningSeed::from_bytes)
+}
+
+fn next_entry(store: &Store) -> Result<Entry, KeysError> {
+    Ok(Entry {
+        tunnel: TunnelSeed::from_bytes(seed(store, NEXT_TUNNEL)?),
+        pair: PairSecret::from_bytes(seed(store, NEXT_PAIR)?),
+    })
 }
 
 fn seed(store: &Store, name: &str) -> Result<Zeroizing<[u8; 32]>, KeysError> {
@@ -126,10 +251,10 @@ struct Held {
 }
 
 impl Ring {
-    /// Lends the tunnel key.
+    /// Lends the tunnel key in use, and no other.
     pub fn lend_tunnel(&self, keys: &Keys) {
         let private = Zeroizing::new(*keys.tunnel.wireguard_private().expose());
-        self.write().private.insert(keys.wireguard(), private);
+        self.write().private = BTreeMap::from([(keys.wireguard(), private)]);
     }
 
     /// Lends a lane's pre-shared key and returns its fingerprint.

@@ -40,18 +40,21 @@ struct Manner {
     /// Wait after a refusal that only a person can end.
     refused: Duration,
     /// How the outcome is told.
-    told: fn(Result<(), PublishError>) -> Event,
+    told: fn(String, Result<(), PublishError>) -> Event,
 }
 
-const OUR_WORD: Manner =
-    Manner { apart: Duration::ZERO, refused: LONGEST_WAIT, told: Event::Published };
+const OUR_WORDS: Manner = Manner {
+    apart: Duration::ZERO,
+    refused: LONGEST_WAIT,
+    told: |name, result| Event::Published { name, result },
+};
 
 /// Every member may have the list that the broker lost; a broker that takes it from none is not asked
 /// again and again to read it.
 const THE_LIST: Manner = Manner {
     apart: Duration::from_secs(2),
     refused: Duration::from_secs(600),
-    told: Event::Mended,
+    told: |_, result| Event::Mended(result),
 };
 
 /// The state of the line, for people.
@@ -77,11 +80,13 @@ type Addresses = Arc<RwLock<BTreeSet<IpAddr>>>;
 /// Held while our object is written, so that a last word is never overtaken by one before it.
 pub type Pen = Arc<Mutex<()>>;
 
-/// What this gateway keeps on the broker.
+/// What this gateway keeps on the broker, by name.
+type Words = BTreeMap<String, Word>;
+
+/// An object that this gateway keeps there.
 #[derive(Debug, Clone, PartialEq)]
 struct Word {
     kind: Kind,
-    name: String,
     spec: Value,
     /// Grows when the broker may have lost the word.
     turn: u64,
@@ -95,9 +100,9 @@ pub struct BrokerLine {
     brokers: Vec<Broker>,
     unusable: Vec<String>,
     addresses: Addresses,
-    word: watch::Sender<Option<Word>>,
-    list: watch::Sender<Option<Word>>,
-    hushed: Option<Word>,
+    words: watch::Sender<Words>,
+    list: watch::Sender<Words>,
+    hushed: Words,
     pen: Pen,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -120,8 +125,8 @@ impl BrokerLine {
         let pen = Pen::default();
         let unusable: Vec<String> = errors.iter().map(AccessError::to_string).collect();
         let (board, mut seen) = mpsc::channel(256);
-        let (word, words) = watch::channel(None);
-        let (list, lists) = watch::channel(None);
+        let (words, kept) = watch::channel(Words::new());
+        let (list, lists) = watch::channel(Words::new());
         let told = events.clone();
         let addresses = Addresses::default();
         let hosts: Vec<String> = followed.iter().filter_map(|it| host_of(&it.url)).collect();
@@ -137,7 +142,7 @@ impl BrokerLine {
                     }
                 }
             }),
-            tokio::spawn(keep(brokers.clone(), words, events.clone(), pen.clone(), OUR_WORD)),
+            tokio::spawn(keep(brokers.clone(), kept, events.clone(), pen.clone(), OUR_WORDS)),
             tokio::spawn(keep(brokers.clone(), lists, events, Pen::default(), THE_LIST)),
         ];
         let url = brokers.first().map(|broker| broker.url.clone()).unwrap_or_default();
@@ -148,26 +153,26 @@ impl BrokerLine {
             brokers,
             pen,
             unusable,
-            word,
+            words,
             list,
-            hushed: None,
+            hushed: Words::new(),
             tasks,
         }
     }
 
-    /// Opens the line anew, with the brokers that the ClusterSet lists now; our word goes with it.
+    /// Opens the line anew, with the brokers that the ClusterSet lists now; our words go with it.
     pub fn reopen(
         &mut self,
         membership: &Membership,
         listed: &[BrokerAddress],
         events: mpsc::Sender<Event>,
     ) {
-        let word = self.word.borrow().clone();
-        let hushed = self.hushed.take();
-        let taken = self.state.taken;
+        let words = self.words.borrow().clone();
+        let hushed = std::mem::take(&mut self.hushed);
+        let LineState { taken, since, .. } = self.state;
         *self = Self::open(membership, listed, events);
-        self.state.taken = taken;
-        self.word.send_replace(word);
+        (self.state.taken, self.state.since) = (taken, since);
+        self.words.send_replace(words);
         self.hushed = hushed;
     }
 
@@ -200,20 +205,24 @@ impl BrokerLine {
         self.state.last_error = error.or(self.state.last_error.take());
     }
 
-    /// Says what the broker should hold under our name.
+    /// Says what the broker should hold under a name of ours.
     pub fn say(&self, own: &GatewayId, spec: Value) {
-        self.word.send_if_modified(|word| {
-            if word.as_ref().is_some_and(|held| held.spec == spec) {
+        let name = own.to_string();
+        self.words.send_if_modified(|words| {
+            if words.get(&name).is_some_and(|held| held.spec == spec) {
                 return false;
             }
-            *word = Some(Word { kind: Kind::Advertisement, name: own.to_string(), spec, turn: 0 });
+            words.insert(name, Word { kind: Kind::Advertisement, spec, turn: 0 });
             true
         });
     }
 
-    /// Has our word checked on the broker: it may be gone or overwritten.
+    /// Has our words checked on the broker: they may be gone or overwritten.
     pub fn say_again(&self) {
-        self.word.send_if_modified(|word| word.as_mut().map(|held| held.turn += 1).is_some());
+        self.words.send_if_modified(|words| {
+            words.values_mut().for_each(|held| held.turn += 1);
+            !words.is_empty()
+        });
     }
 
     /// Has the broker brought up to this list, or left alone with the one that it has.
@@ -221,29 +230,30 @@ impl BrokerLine {
         let is_kept = |word: &Word| {
             list.is_some_and(|list| word.spec["signed"]["signature"] == list.signed.signature)
         };
-        if self.list.borrow().as_ref().map_or(list.is_none(), is_kept) {
+        if self.list.borrow().values().next().map_or(list.is_none(), is_kept) {
             return;
         }
         // Views are unsigned: the broker's own is as good.
         let bare = list.map(|list| ClusterSetSpec { view: None, ..list.clone() });
         let spec = bare.and_then(|spec| serde_json::to_value(spec).ok());
-        let name = CLUSTER_SET_NAME.to_owned();
-        self.list.send_replace(spec.map(|spec| Word {
-            kind: Kind::ClusterSet,
-            name,
-            spec,
-            turn: 0,
-        }));
+        let word = |spec| Word { kind: Kind::ClusterSet, spec, turn: 0 };
+        let kept = spec.map(|spec| (CLUSTER_SET_NAME.to_owned(), word(spec)));
+        self.list.send_replace(kept.into_iter().collect());
     }
 
-    /// Stops keeping our word on the broker: a last one follows.
+    /// Says whether an object is one that this gateway keeps on the broker.
+    pub fn keeps(&self, name: &str) -> bool {
+        self.words.borrow().contains_key(name)
+    }
+
+    /// Stops keeping our words on the broker: last ones follow.
     pub fn hush(&mut self) {
-        self.hushed = self.word.send_replace(None);
+        self.hushed = self.words.send_replace(Words::new());
     }
 
-    /// Keeps the word from before [`BrokerLine::hush`] again.
+    /// Keeps the words from before [`BrokerLine::hush`] again.
     pub fn speak_on(&mut self) {
-        self.word.send_replace(self.hushed.take());
+        self.words.send_replace(std::mem::take(&mut self.hushed));
     }
 
     /// Returns the brokers and the pen, for a last word.
@@ -272,21 +282,20 @@ pub async fn say_last(
     spec: &Value,
 ) -> Result<(), PublishError> {
     let _writing = pen.lock().await;
-    let (kind, name) = (Kind::Advertisement, own.to_string());
-    write(brokers, &Word { kind, name, spec: spec.clone(), turn: 0 }).await
+    let word = Word { kind: Kind::Advertisement, spec: spec.clone(), turn: 0 };
+    write(brokers, &own.to_string(), &word).await
 }
 
 /// Writes a word on the first broker that takes it; the error is that of the last one tried.
-async fn write(brokers: &[Broker], word: &Word) -> Result<(), PublishError> {
-    let Word { kind, name, spec, .. } = word;
+async fn write(brokers: &[Broker], name: &str, word: &Word) -> Result<(), PublishError> {
     let mut last = Err(PublishError {
-        name: name.clone(),
+        name: name.to_owned(),
         url: "none".to_owned(),
         cause: "no usable broker".to_owned(),
         retry: Retry::OnChange,
     });
     for broker in brokers {
-        last = publish::publish(broker, *kind, name, spec).await.map(drop);
+        last = publish::publish(broker, word.kind, name, &word.spec).await.map(drop);
         if last.is_ok() {
             break;
         }
@@ -306,42 +315,59 @@ pub fn too_late(own: &GatewayId) -> PublishError {
 
 async fn keep(
     brokers: Vec<Broker>,
-    mut words: watch::Receiver<Option<Word>>,
+    mut words: watch::Receiver<Words>,
     events: mpsc::Sender<Event>,
     pen: Pen,
     manner: Manner,
 ) {
     let mut wait = SHORTEST_WAIT;
+    let mut taken = Words::new();
+    let mut last = String::new();
     loop {
         if !manner.apart.is_zero() {
             tokio::time::sleep(manner.apart.mul_f64(rand::random_range(0.0..=1.0))).await;
         }
         let writing = pen.lock().await;
-        let word = words.borrow_and_update().clone();
-        let Some(word) = word else {
+        let wanted = words.borrow_and_update().clone();
+        taken.retain(|name, _| wanted.contains_key(name));
+        let Some((name, word)) = next_word(&wanted, &taken, &last) else {
             drop(writing);
             if words.changed().await.is_err() {
                 return;
             }
             continue;
         };
-        let result = write(&brokers, &word).await;
+        let result = write(&brokers, &name, &word).await;
         drop(writing);
         let failed = result.as_ref().err().map(|error| error.retry);
-        if events.send((manner.told)(result)).await.is_err() {
+        if failed.is_none() {
+            taken.insert(name.clone(), word);
+        }
+        last.clone_from(&name);
+        if events.send((manner.told)(name, result)).await.is_err() {
             return;
         }
         let next = match failed {
-            None => Duration::MAX,
+            None => Duration::ZERO,
             Some(Retry::Soon) => wait.mul_f64(rand::random_range(0.5..=1.0)),
             Some(Retry::OnChange) => manner.refused.mul_f64(rand::random_range(0.5..=1.0)),
         };
         wait = if failed.is_some() { (wait * 2).min(LONGEST_WAIT) } else { SHORTEST_WAIT };
         tokio::time::sleep(PACE).await;
-        if let Ok(Err(_)) = tokio::time::timeout(next, words.changed()).await {
+        if failed.is_some()
+            && let Ok(Err(_)) = tokio::time::timeout(next, words.changed()).await
+        {
             return;
         }
     }
+}
+
+/// Returns the next word that no broker took yet: the one after the `last` that was tried, so that one
+/// which is always refused does not keep the others waiting.
+fn next_word(wanted: &Words, taken: &Words, last: &str) -> Option<(String, Word)> {
+    let mut open = wanted.iter().filter(|(name, word)| taken.get(*name) != Some(*word));
+    let next = open.clone().find(|(name, _)| name.as_str() > last).or_else(|| open.next());
+    next.map(|(name, word)| (name.clone(), word.clone()))
 }
 
 /// Looks up names for ever. What one led to counts until it leads elsewhere: a name server that does

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
 use sealane_agent::admin::{self, Ask};
 use sealane_agent::clock::Wall;
 use sealane_agent::config::{self, Config, ConfigError, Overrides, Supervision};
@@ -41,7 +43,8 @@ Example:
   sealane-agent --config /etc/sealane/agent.toml --log-format json
 
 Stopping the agent leaves all lanes up; `sealane leave` removes them.
-Exit codes: 0 stopped by a signal, 1 this host refuses, 2 wrong configuration or flags."
+Exit codes: 0 stopped by a signal, 1 this host refuses or another agent runs on it,
+2 wrong configuration or flags."
 )]
 struct Flags {
     /// Configuration file.
@@ -73,6 +76,10 @@ struct Flags {
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
+    if let Err(error) = keep_secrets() {
+        eprintln!("sealane-agent: this process may be dumped with its keys: {error}");
+        return ExitCode::from(EXIT_HOST);
+    }
     let config = match read_config(&flags) {
         Ok(config) => config,
         Err(error) => {
@@ -102,6 +109,12 @@ fn main() -> ExitCode {
             ExitCode::from(EXIT_HOST)
         }
     }
+}
+
+/// Keeps keys and tokens out of core dumps and away from debuggers.
+fn keep_secrets() -> nix::Result<()> {
+    prctl::set_dumpable(false)?;
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)
 }
 
 fn read_config(flags: &Flags) -> Result<Config, ConfigError> {
@@ -145,7 +158,7 @@ async fn serve_on(
 ) -> anyhow::Result<()> {
     let (events, inbox) = mpsc::channel(1024);
     let (errands, errands_in) = mpsc::channel(16);
-    let (wish, wished) = watch::channel(Wish { host: None, patrol: Duration::from_secs(10) });
+    let (wish, wished) = watch::channel(Wish::default());
     let ring = Arc::new(Ring::default());
     let metrics = Arc::new(Metrics::new());
     let connections = Connections {

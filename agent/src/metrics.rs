@@ -63,6 +63,8 @@ pub struct Metrics {
     credential_expires: Real,
     clusterset_version: Gauge,
     clusterset_expires: Gauge,
+    tunnel_key_since: Real,
+    tunnel_key_moving: Gauge,
     problems: Gauge,
     host_changes: Counter,
     host_failures: Counter,
@@ -89,6 +91,8 @@ impl Metrics {
             credential_expires: Real::default(),
             clusterset_version: Gauge::default(),
             clusterset_expires: Gauge::default(),
+            tunnel_key_since: Real::default(),
+            tunnel_key_moving: Gauge::default(),
             problems: Gauge::default(),
             host_changes: Counter::default(),
             host_failures: Counter::default(),
@@ -133,6 +137,11 @@ impl Metrics {
         let help = "Unix time at which the broker stops to take this host's credential";
         let expires = self.credential_expires.clone();
         all.register_with_unit("broker_credential_expiry_timestamp", help, Unit::Seconds, expires);
+        let help = "Unix time since when the tunnel key of this gateway is in use";
+        let since = self.tunnel_key_since.clone();
+        all.register_with_unit("tunnel_key_since_timestamp", help, Unit::Seconds, since);
+        let help = "1 while the tunnel key of this gateway is being replaced";
+        all.register("tunnel_key_replacement", help, self.tunnel_key_moving.clone());
         all.register("problems", "Problems shown by the status", self.problems.clone());
         let help = "Changes made to this host";
         all.register("host_changes", help, self.host_changes.clone());
@@ -211,6 +220,10 @@ impl Metrics {
         let expires = status.broker.as_ref().and_then(|it| it.credential_expires_unix_seconds);
         // No comparison with NaN holds: an unknown end alarms nobody.
         self.credential_expires.set(expires.map_or(f64::NAN, |expires| expires as f64));
+        let key = status.tunnel_key.as_ref();
+        self.tunnel_key_since.set(key.map_or(f64::NAN, |key| key.since_unix_seconds as f64));
+        let is_moving = key.is_some_and(|key| key.replacement.is_some());
+        self.tunnel_key_moving.set(i64::from(is_moving));
         let connected = status.broker.as_ref().is_some_and(|broker| broker.connected);
         self.broker_connected.set(i64::from(connected));
         let behind = status.problems.iter().any(|problem| problem.reason == "BrokerBehind");

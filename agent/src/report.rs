@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use sealane_api::clusterset::{ClusterSet, OnExpiry};
+use sealane_api::names::GatewayId;
 use sealane_api::reason::Reason;
 use sealane_api::time::UnixTime;
 use sealane_broker::board::Kind;
@@ -11,6 +12,7 @@ use sealane_broker::publish::{PublishError, Retry};
 use sealane_plan::documents;
 use sealane_plan::world::World;
 use sealane_state::link::{Backend, LinkKind};
+use sealane_view::gateway::{Replacement, TunnelKeyView};
 use sealane_view::status::{
     BrokerView, ClusterSetState, ClusterSetView, IdentityView, NetworksView, ProblemView,
     RejectionView, Role, Severity, StatusDocument,
@@ -18,9 +20,11 @@ use sealane_view::status::{
 
 use crate::absence::Known;
 use crate::config;
+use crate::disk;
 use crate::left;
-use crate::retirement::Retirement;
+use crate::rotation::Step;
 use crate::run::Agent;
+use crate::run::gateways;
 use crate::session::Session;
 use crate::standing::Standing;
 use crate::trust::board::Behind;
@@ -50,11 +54,14 @@ impl Agent {
 
     /// Returns the answer to "is it working".
     pub fn status(&self) -> StatusDocument {
-        let world = self.fresh_world();
+        self.status_of(&self.fresh_world())
+    }
+
+    fn status_of(&self, world: &World) -> StatusDocument {
         let mut status = StatusDocument {
             node: self.config.node.clone(),
             roles: self.roles(),
-            members: documents::members::of(&world, &self.plan),
+            members: documents::members::of(world, &self.plan),
             problems: self.problems(),
             backend: self.backend(),
             versions: self.versions(),
@@ -69,6 +76,9 @@ impl Agent {
                 session.trust.receiver().clusterset().map(|set| clusterset_view(set, self.now()));
             status.broker = Some(broker_view(session));
             status.advertised_unix_seconds = session.line.state.taken;
+            status.tunnel_key = tunnel_key(session);
+            status.revoked_gateways =
+                session.author.as_ref().map(gateways::revoked).unwrap_or_default();
             status.rejections = rejections(session);
             if let Some(set) = session.trust.receiver().clusterset() {
                 let (held, now) = (session.trust.receiver().held(), self.now());
@@ -83,7 +93,7 @@ impl Agent {
     /// Sets the metrics to what the documents say.
     pub fn show_metrics(&self) {
         let world = self.fresh_world();
-        self.metrics.show(&self.status(), &documents::peers::of(&world, &self.plan));
+        self.metrics.show(&self.status_of(&world), &documents::peers::of(&world, &self.plan));
     }
 
     /// Returns the one line that systemd shows.
@@ -135,19 +145,31 @@ impl Agent {
         problems.extend(self.unseen.iter().map(|cause| {
             problem(Severity::Host, "HostUnseen", "this host", cause, "see the agent's log")
         }));
+        problems.extend(self.unmonitored.iter().map(|cause| {
+            let next =
+                "it is tried again; until then a change by another hand stands for up to 10 s";
+            problem(Severity::Part, "NoMonitor", "this host", cause, next)
+        }));
         problems.extend(self.failures.iter().map(|cause| {
             let next = "it is tried again; see the agent's log";
             problem(Severity::Part, "ChangeRefused", "a change of this host", cause, next)
         }));
-        let retirement = self.session.as_ref().and_then(|session| session.retirement.as_ref());
-        let unsaid = self.unsaid.as_ref();
-        problems.extend(unsaid.filter(|_| retirement.is_none()).map(|error| {
+        let is_retired = self.session.as_ref().is_some_and(|session| session.retirement.is_some());
+        problems.extend(self.unsaid.iter().filter(|_| !is_retired).map(|error| {
             let (thing, cause) = ("our advertisement", error.to_string());
             problem(Severity::Part, "NotPublished", thing, &cause, &self.after_refusal(error))
         }));
-        problems.extend(retirement.map(|it| retirement_problem(it, unsaid)));
         problems.extend(self.unsigned.iter().map(|cause| {
-            problem(Severity::Part, "NotSigned", "our advertisement", cause, "free the disk")
+            let next = "free the disk, or make it writable; others go by what they heard last";
+            problem(Severity::Part, "NotSigned", "our advertisement", cause, next)
+        }));
+        let unsaved = self.session.as_ref().and_then(|session| session.trust.unsaved());
+        problems.extend(disk::problem(unsaved, &self.config.paths.state));
+        problems.extend(self.contested.iter().map(|(change, times)| {
+            let cause = format!("something else on this host has undone it {times} times");
+            let next = "find and stop what does, such as another network program or a script; \
+                        until then it is made again ever more seldom";
+            problem(Severity::Part, "Undone", change, &cause, next)
         }));
         if let Some(seen) = &self.seen {
             problems.extend(upkeep::tunnel_problems(&seen.facts.tunnels));
@@ -190,6 +212,7 @@ impl Agent {
             line: &session.line.state,
         };
         let mut problems = standing.problems();
+        problems.extend(farewell_problems(session, self.unsaid.as_ref()));
         problems.extend(name_problem(session));
         let (member, expires) = (&session.own.member, session.membership.credential_expires);
         problems.extend(upkeep::credential_problem(member, expires, self.now()));
@@ -222,12 +245,23 @@ impl Agent {
     }
 }
 
-/// Others still have lanes with a gateway that this host is no longer.
-fn retirement_problem(retirement: &Retirement, unsaid: Option<&PublishError>) -> ProblemView {
+/// Others may still have lanes with gateways that are none any more.
+fn farewell_problems(session: &Session, unsaid: Option<&PublishError>) -> Vec<ProblemView> {
     let why = unsaid.map(|cause| format!(": {cause}")).unwrap_or_default();
-    let cause = format!("this host is a node now, and no broker took the withdrawal yet{why}");
-    let next = "it is tried again; until then others keep lanes to it that nobody answers";
-    problem(Severity::Part, "NotWithdrawn", &retirement.gateway().to_string(), &cause, next)
+    let Some(writer) = session.writer() else { return Vec::new() };
+    let one = |gateway: GatewayId| {
+        let fate = if writer.revoked().contains_key(&gateway.gateway) {
+            "it is revoked"
+        } else if session.author.is_none() {
+            "this host is a node now"
+        } else {
+            "this host has another name now"
+        };
+        let cause = format!("{fate}, and no broker took its withdrawal yet{why}");
+        let next = "it is tried again; until then others may keep lanes to it that nobody answers";
+        problem(Severity::Part, "NotWithdrawn", &gateway.to_string(), &cause, next)
+    };
+    writer.due().map(one).collect()
 }
 
 /// Somebody else speaks under our own name.
@@ -289,6 +323,20 @@ fn clusterset_view(set: &ClusterSet, now: UnixTime) -> ClusterSetView {
         expires_unix_seconds: set.expires.0,
         state,
     }
+}
+
+/// Returns the tunnel key in use, how old it is and whether it is being replaced.
+pub fn tunnel_key(session: &Session) -> Option<TunnelKeyView> {
+    let (keys, rotation) = (session.keys.as_ref()?, session.rotation.as_ref()?);
+    let replacement = rotation.step().map(|step| match step {
+        Step::Announced(_) => Replacement::Announced,
+        Step::Moving(_) | Step::Finishing => Replacement::Moving,
+    });
+    Some(TunnelKeyView {
+        public_key: keys.wireguard().to_string(),
+        since_unix_seconds: rotation.since().0,
+        replacement,
+    })
 }
 
 fn identity_view(session: &Session) -> Option<IdentityView> {

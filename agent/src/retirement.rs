@@ -1,21 +1,19 @@
-//! Owns what a host still has to say that carried lanes and is a node now: its withdrawal, until a
-//! broker has taken it. Does not talk to the broker.
+//! Owns what a host still has to say that carried lanes and is a node now: its withdrawals, until a
+//! broker has taken each. Does not talk to the broker.
 
-use sealane_api::kinds::AdvertisementSpec;
-use sealane_api::names::{ClusterSetId, GatewayId};
-use sealane_api::signed::Signed;
-use sealane_api::time::UnixTime;
-use sealane_broker::store::{Store, StoreError};
+use sealane_api::names::ClusterSetId;
+use sealane_broker::store::Store;
 
-use crate::advertise::{Author, AuthorError};
+use crate::advertise::Author;
 use crate::keys::Keys;
 use crate::session::SessionError;
 
 /// A gateway that is none any more, and has not been heard to say so.
 pub struct Retirement {
-    keys: Keys,
-    author: Author,
-    said: Option<AdvertisementSpec>,
+    /// Those that it spoke with.
+    pub keys: Keys,
+    /// Who has nothing but withdrawals to write.
+    pub author: Author,
 }
 
 impl Retirement {
@@ -30,36 +28,6 @@ impl Retirement {
         };
         // Without the keys nobody would believe the withdrawal.
         let keys = Keys::load(store)?.filter(|keys| author.is_certified_for(keys));
-        Ok(keys.map(|keys| Self { keys, author, said: None }))
-    }
-
-    /// Returns the name under which this host advertised.
-    pub fn gateway(&self) -> &GatewayId {
-        self.author.gateway()
-    }
-
-    /// Returns the withdrawal; it is signed once.
-    ///
-    /// # Errors
-    /// [`AuthorError`] when numbers cannot be written first; nothing is signed then.
-    pub fn last_word(
-        &mut self,
-        enrolment: Option<&Signed>,
-        now: UnixTime,
-    ) -> Result<AdvertisementSpec, AuthorError> {
-        if let Some(said) = &self.said {
-            return Ok(said.clone());
-        }
-        let spec = self.author.withdraw(&self.keys, enrolment, now)?;
-        self.said = Some(spec.clone());
-        Ok(spec)
-    }
-
-    /// Remembers for later runs that a broker took the withdrawal.
-    ///
-    /// # Errors
-    /// [`StoreError`] when that cannot be written; it is withdrawn once more then.
-    pub fn conclude(mut self) -> Result<(), StoreError> {
-        self.author.note_withdrawn()
+        Ok(keys.map(|keys| Self { keys, author }))
     }
 }

@@ -3,10 +3,13 @@
 
 mod belief;
 mod by_hand;
+pub mod gateways;
+mod rotation;
 mod gossip;
 pub mod healing;
 mod speech;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,6 +26,7 @@ use crate::clock::{Clock, Wall};
 use crate::config::Config;
 use crate::departure::Departure;
 use crate::early::Early;
+use crate::endpoints::Endpoints;
 use crate::event::Event;
 use crate::facts;
 use crate::gossip::Gossip;
@@ -32,6 +36,7 @@ use crate::left;
 use crate::metrics::Metrics;
 use crate::notify;
 use crate::paths::Paths;
+use crate::paths::watched::News;
 use crate::pings::Pings;
 use crate::resolver;
 use crate::run::healing::Healing;
@@ -43,6 +48,8 @@ use crate::traces::Patience;
 const TICK: Duration = Duration::from_secs(1);
 /// Least time between two writes of what is believed: what comes meanwhile is one write.
 const BETWEEN_WRITES: Duration = Duration::from_millis(200);
+/// Least time between two times that the broker is dialled anew for an address that is gone.
+const BETWEEN_REDIALS: Duration = Duration::from_secs(5);
 /// Events taken before timers and the plan have their turn.
 const AT_ONCE: usize = 256;
 /// Time spent on events before timers and the plan have their turn.
@@ -70,8 +77,12 @@ pub struct Agent {
     pub gossip: Gossip,
     /// What the last pass could not change, as text.
     pub failures: Vec<String>,
+    /// What something else on this host undoes again and again, with how often it did.
+    pub contested: BTreeMap<String, u32>,
     /// Why the host could not be looked at, the last time it could not.
     pub unseen: Option<String>,
+    /// Why nobody tells of changes on this host, while nobody does.
+    pub unmonitored: Option<String>,
     /// Why the broker last refused our word.
     pub unsaid: Option<PublishError>,
     /// How the list on the broker stands to the one in force.
@@ -97,6 +108,8 @@ pub struct Agent {
     clock: Clock,
     wish: watch::Sender<Wish>,
     writes: Spacing,
+    redials: Spacing,
+    endpoints: Endpoints,
     stale: bool,
     is_ready: bool,
 }
@@ -130,8 +143,9 @@ impl Agent {
         let Connections { wish, errands, events, ring, metrics, wall } = connections;
         let now = UnixTime(wall.now());
         let session = Session::resume(&store, &config, &ring, &events, now)?;
+        let endpoints = Endpoints::load(store.clone());
         Ok(Self {
-            paths: Paths::new(events.clone()),
+            paths: Paths::new(events.clone()).recalling(endpoints.known().clone()),
             config,
             store,
             session,
@@ -141,7 +155,9 @@ impl Agent {
             pings: Pings::default(),
             gossip: Gossip::default(),
             failures: Vec::new(),
+            contested: BTreeMap::new(),
             unseen: None,
+            unmonitored: None,
             unsaid: None,
             healing: Healing::default(),
             unsigned: None,
@@ -156,6 +172,8 @@ impl Agent {
             wall,
             wish,
             writes: Spacing::of(BETWEEN_WRITES),
+            redials: Spacing::of(BETWEEN_REDIALS),
+            endpoints,
             stale: true,
             is_ready: false,
         })
@@ -181,7 +199,8 @@ impl Agent {
                 }
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
-            self.stale |= self.paths.poll();
+            let news = self.paths.poll();
+            self.heed(news);
             self.pings.poll(&self.paths);
             if Instant::now() >= next_tick {
                 next_tick = Instant::now() + TICK;
@@ -229,11 +248,17 @@ impl Agent {
                 }
                 self.unseen = Some(cause);
             }
+            Event::Glance(glance) => {
+                self.metrics.count_pass(glance.edited, 0);
+                let news = self.paths.tunnels_reported(&glance.peers, self.wall.now());
+                self.heed(news);
+            }
             Event::Board(event) => self.take_board(event),
-            Event::Published(result) => self.take_published(result),
+            Event::Published { name, result } => self.take_published(&name, result),
             Event::Datagram(datagram) => {
                 if !self.pings.received(&datagram) {
-                    self.stale |= self.paths.received(&datagram);
+                    let news = self.paths.received(&datagram);
+                    self.heed(news);
                 }
             }
             Event::Told(told) => self.take_told(told),
@@ -259,12 +284,23 @@ impl Agent {
         }
         self.metrics.count_pass(steps.saturating_sub(failed), failed);
         self.failures = pass.failed;
+        for (change, times) in &pass.contested {
+            if !self.contested.contains_key(change) {
+                tracing::warn!(%change, times, "something else on this host undoes a change");
+            }
+        }
+        self.contested = pass.contested;
         self.unseen = None;
+        self.unmonitored = pass.unmonitored;
         let facts_changed = self.seen.as_ref().is_none_or(|seen| !is_same_ground(seen, &pass.seen))
             | self.session.as_mut().is_some_and(|it| it.resolves_by(resolver::configured()));
+        self.redial_after(&pass.seen);
         self.seen = Some(pass.seen.clone());
         self.paths.follow(&self.plan, &pass.seen);
-        self.stale |= self.paths.tunnels_reported(&pass.seen, self.wall.now());
+        let news = self.paths.tunnels_reported(&pass.seen.facts.peers, self.wall.now());
+        self.heed(news);
+        // Which of a gateway's two keys it uses is told by its handshakes alone.
+        self.stale |= self.world.gateways.values().any(|gateway| gateway.tunnels.len() > 1);
         if facts_changed {
             self.stale = true;
             self.reconsider();
@@ -275,6 +311,18 @@ impl Agent {
         if pass.wanted.is_some() && !self.is_ready {
             self.is_ready = true;
             notify::ready(&self.one_line());
+        }
+    }
+
+    /// Takes what changed of paths.
+    fn heed(&mut self, news: News) {
+        match news {
+            News::Nothing => {}
+            News::Advice => {
+                self.paths.advise(&mut self.plan);
+                self.set_wish();
+            }
+            News::Verdict => self.stale = true,
         }
     }
 
@@ -291,6 +339,11 @@ impl Agent {
         }
         let due = self.plan.wake_at.is_some_and(|at| at <= UnixSeconds(now.0));
         self.stale |= due;
+        self.follow_listed_identity();
+        self.rotate_on();
+        if self.session.is_some() {
+            self.endpoints.keep(Instant::now(), self.paths.endpoints());
+        }
         self.set_wish();
         self.speak();
         self.heal_board();
@@ -303,6 +356,7 @@ impl Agent {
         self.early = Early::default();
         self.gossip = Gossip::default();
         self.paths.fall_silent();
+        self.endpoints = Endpoints::none(self.store.clone());
         self.unsaid = None;
         self.healing = Healing::default();
         self.unsigned = None;
@@ -314,6 +368,9 @@ impl Agent {
         self.stale = false;
         let started = Instant::now();
         let now = UnixSeconds(self.wall.now());
+        if let Some(keys) = self.session.as_ref().and_then(|session| session.keys.as_ref()) {
+            self.paths.go_by(keys.wireguard());
+        }
         self.world = match &mut self.session {
             Some(session) if self.departure.as_ref().is_none_or(Departure::is_at_work) => {
                 facts::world(session, &self.config, &seen, &self.paths, now)
@@ -334,11 +391,11 @@ impl Agent {
         if self.seen.is_none() {
             return;
         }
-        let patrol = self.paths.patrol();
+        let search = self.paths.search();
         self.wish.send_if_modified(|wish| {
-            let same = wish.host.as_deref() == Some(&self.plan.host) && wish.patrol == patrol;
+            let same = wish.host.as_deref() == Some(&self.plan.host) && wish.search == search;
             if !same {
-                *wish = Wish { host: Some(Arc::new(self.plan.host.clone())), patrol };
+                *wish = Wish { host: Some(Arc::new(self.plan.host.clone())), search };
             }
             !same
         });

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use sealane_api::advertisement::Networks;
 use sealane_api::cidr::Cidr;
 use sealane_api::keys::PairKey;
+use sealane_api::kinds::AdvertisementSpec;
 use sealane_api::names::{ClusterSetId, GatewayId};
 use sealane_api::psk::{self, LaneEnd};
 use sealane_api::remote::{LocalFacts, RemoteGateway};
@@ -19,6 +20,7 @@ use tokio::sync::mpsc;
 
 use crate::advertise::{self, Author, AuthorError};
 use crate::config::{Config, Role};
+use crate::endpoints::Endpoints;
 use crate::event::Event;
 use crate::facts;
 use crate::held_file::TrustError;
@@ -27,6 +29,7 @@ use crate::line::BrokerLine;
 use crate::membership::{Membership, MembershipError};
 use crate::resolver;
 use crate::retirement::Retirement;
+use crate::rotation::{Rotation, RotationError};
 use crate::trust::Trust;
 
 /// One membership, at work.
@@ -39,6 +42,8 @@ pub struct Session {
     pub own: GatewayId,
     /// Private keys; `None` on nodes without lanes.
     pub keys: Option<Keys>,
+    /// The replacement of the tunnel keys; `None` on nodes without lanes.
+    pub rotation: Option<Rotation>,
     /// What is believed of others.
     pub trust: Trust,
     /// The author of our advertisement; `None` on nodes without lanes.
@@ -49,7 +54,8 @@ pub struct Session {
     pub line: BrokerLine,
     /// Lanes that carry traffic by the last plan.
     pub choices: BTreeMap<MemberId, PublicKey>,
-    ring: Arc<Ring>,
+    /// Secrets lent to the host.
+    pub ring: Arc<Ring>,
     events: mpsc::Sender<Event>,
     resolvers: BTreeSet<IpAddr>,
     reserved_before: BTreeSet<IpAddr>,
@@ -72,6 +78,9 @@ pub enum SessionError {
     /// Own numbers.
     #[error(transparent)]
     Author(#[from] AuthorError),
+    /// The replacement of keys.
+    #[error(transparent)]
+    Rotation(#[from] RotationError),
     /// The node's name does not serve as a gateway's.
     #[error("{0}; set `node` in the configuration")]
     Name(String),
@@ -94,14 +103,15 @@ impl Session {
         let gateway = sealane_api::names::GatewayName::parse(&config.node)
             .map_err(|error| SessionError::Name(error.to_string()))?;
         let own = GatewayId { member: membership.member.clone(), gateway };
-        let (keys, author, retirement) = match config.role {
+        let (keys, rotation, author, retirement) = match config.role {
             Role::Gateway => {
-                let keys = Keys::load_or_make(store)?;
+                let mut keys = Keys::load_or_make(store)?;
+                let rotation = Rotation::resume(store.clone(), &mut keys, now)?;
                 ring.lend_tunnel(&keys);
                 let author = Author::load(store.clone(), id.clone(), own.clone())?;
-                (Some(keys), Some(author), None)
+                (Some(keys), Some(rotation), Some(author), None)
             }
-            Role::Node => (None, None, retirement(store, &id)),
+            Role::Node => (None, None, None, retirement(store, &id)),
         };
         let trust = Trust::load(store.clone(), &membership, now, &LocalFacts::named(own.clone()))?;
         let listed = trust.receiver().clusterset().map(|set| set.brokers.clone());
@@ -111,6 +121,7 @@ impl Session {
             id,
             own,
             keys,
+            rotation,
             trust,
             author,
             retirement,
@@ -124,6 +135,27 @@ impl Session {
         }))
     }
 
+    /// Returns who writes here, be it no more than withdrawals; none on nodes that have nothing to say.
+    pub fn writer(&self) -> Option<&Author> {
+        self.author.as_ref().or(self.retirement.as_ref().map(|it| &it.author))
+    }
+
+    /// Returns all that this host said last, under whatever name.
+    pub fn words(&self) -> impl Iterator<Item = &AdvertisementSpec> {
+        self.writer().into_iter().flat_map(Author::words)
+    }
+
+    /// Remembers for later runs that a broker took the withdrawal of a name of the past.
+    pub fn note_farewell(&mut self, gateway: &str) {
+        let retired = self.retirement.as_mut().map(|it| &mut it.author);
+        let Some(author) = self.author.as_mut().or(retired) else { return };
+        match author.note_farewell(gateway) {
+            Ok(true) => tracing::info!(%gateway, "withdrawn"),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%gateway, %error, "a restart withdraws once more"),
+        }
+    }
+
     /// Forgets everything that joining and being a member left on disk.
     ///
     /// # Errors
@@ -135,6 +167,8 @@ impl Session {
             Keys::remove(store),
             Trust::remove(store),
             Author::remove(store),
+            Rotation::remove(store),
+            Endpoints::remove(store),
         ];
         results.into_iter().collect()
     }
@@ -170,12 +204,16 @@ impl Session {
         }
     }
 
+    /// Opens the line to the brokers anew, as its connections may be dead.
+    pub fn redial(&mut self) {
+        let listed = self.trust.receiver().clusterset().map(|set| set.brokers.clone());
+        self.line.reopen(&self.membership, &listed.unwrap_or_default(), self.events.clone());
+    }
+
     /// Takes another access to the brokers, and opens the line with it; nothing else is touched.
     pub fn reach_brokers_by(&mut self, membership: Membership) {
         self.membership = membership;
-        let listed = self.trust.receiver().clusterset().map(|set| set.brokers.clone());
-        let listed = listed.unwrap_or_default();
-        self.line.reopen(&self.membership, &listed, self.events.clone());
+        self.redial();
     }
 
     /// Derives the pre-shared key of every lane, lends it, and returns the fingerprints.

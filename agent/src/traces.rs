@@ -20,7 +20,7 @@ use sealane_trace::walk::{self, Account, Next};
 use sealane_trace::wire;
 use sealane_view::peers::PeersDocument;
 use sealane_view::trace::TraceRequest;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::admin::{Answer, Fault, Refusal};
 use crate::answers;
@@ -34,40 +34,27 @@ const BETWEEN_QUESTIONS: Duration = Duration::from_millis(250);
 /// Least time between two questions of anybody.
 const BETWEEN_ANY: Duration = Duration::from_millis(50);
 
-/// Questions of other agents that are worked on at once.
-const AT_ONCE: usize = 4;
-
-/// When other agents asked last and how many wait, so that none can keep this host busy.
-#[derive(Debug)]
+/// When other agents asked last, so that none can keep this host busy.
+#[derive(Debug, Default)]
 pub struct Patience {
     last: Option<Instant>,
     by_agent: BTreeMap<IpAddr, Instant>,
-    places: Arc<Semaphore>,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        let places = Arc::new(Semaphore::new(AT_ONCE));
-        Self { last: None, by_agent: BTreeMap::new(), places }
-    }
 }
 
 impl Patience {
-    /// Gives a place to work at a question of `from` and notes it; `None` when it came too soon or
-    /// too many are worked on.
-    fn grants(&mut self, from: IpAddr) -> Option<OwnedSemaphorePermit> {
+    /// Says whether a question of `from` is worked on, and notes it; not when it came too soon.
+    fn grants(&mut self, from: IpAddr) -> bool {
         let now = Instant::now();
         let soon = |last: Option<&Instant>, least| last.is_some_and(|at| now < *at + least);
         if soon(self.last.as_ref(), BETWEEN_ANY)
             || soon(self.by_agent.get(&from), BETWEEN_QUESTIONS)
         {
-            return None;
+            return false;
         }
-        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
         self.by_agent.retain(|_, at| now < *at + BETWEEN_QUESTIONS);
         self.by_agent.insert(from, now);
         self.last = Some(now);
-        Some(place)
+        true
     }
 }
 
@@ -120,11 +107,7 @@ impl Agent {
             tracing::debug!(%from, "question of a stranger");
             return;
         }
-        let Some(place) = self.patience.grants(from) else {
-            tracing::debug!(%from, "too many questions");
-            return;
-        };
-        let (Ok(scene), Some(link)) = (self.scene(), way.link) else { return };
+        // Before anything is gathered for it: whoever sends what is no question costs a look at that.
         let question = match wire::read_question(&question) {
             Ok(question) => question,
             Err(error) => {
@@ -132,6 +115,12 @@ impl Agent {
                 return;
             }
         };
+        let place = self.paths.desk().trace(from);
+        let Some(place) = place.filter(|_| self.patience.grants(from)) else {
+            tracing::debug!(%from, "too many questions");
+            return;
+        };
+        let (Ok(scene), Some(link)) = (self.scene(), way.link) else { return };
         tokio::spawn(async move {
             let _held = place;
             let answer = async {
@@ -265,26 +254,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn questions_that_are_slow_to_answer_do_not_pile_up() {
-        let mut patience = Patience::default();
-        let mut places = Vec::new();
-        for asker in 1..=u8::try_from(AT_ONCE).unwrap() {
-            patience.last = None;
-            places.push(patience.grants(IpAddr::from([10, 0, 0, asker])).unwrap());
-        }
-        patience.last = None;
-        let late = IpAddr::from([10, 0, 0, 99]);
-        assert!(patience.grants(late).is_none(), "every place is taken");
-        places.pop();
-        assert!(patience.grants(late).is_some(), "what was refused may ask again at once");
-    }
-
-    #[test]
     fn an_agent_that_asks_in_a_row_waits() {
         let mut patience = Patience::default();
         let asker = IpAddr::from([10, 0, 0, 1]);
-        assert!(patience.grants(asker).is_some());
+        assert!(patience.grants(asker));
         patience.last = None;
-        assert!(patience.grants(asker).is_none());
+        assert!(!patience.grants(asker));
     }
 }

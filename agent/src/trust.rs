@@ -228,11 +228,13 @@ impl Trust {
     /// Returns what deserves attention, in plain sentences, sorted.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings: Vec<String> = self.remarks.sentences().collect();
-        if let Some(cause) = self.file.trouble() {
-            warnings.push(format!("StateNotSaved: {cause}; lanes go on, nothing new is signed"));
-        }
         warnings.sort();
         warnings
+    }
+
+    /// Returns why what is believed is not on disk, if the disk refused it.
+    pub fn unsaved(&self) -> Option<&str> {
+        self.file.trouble()
     }
 
     /// Says whether what is believed is on disk.

@@ -29,10 +29,14 @@ pub fn wish(session: &Session, config: &Config, seen: &Observation, mtu: u32) ->
     let found = [CandidateKind::Private, CandidateKind::Public]
         .map(|kind| advertise::candidates(kind, sockets(kind)));
     let candidates = fitting(candidates, found);
+    let base = facts::own_slot(config);
+    let (slot, second_slot) =
+        session.rotation.as_ref().map_or((base, None), |rotation| rotation.slots(base));
     Wish {
         probe4: facts::probe4(config, &networks),
         networks,
-        slot: facts::own_slot(config),
+        slot,
+        second_slot,
         mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
         candidates,
     }
@@ -55,25 +59,39 @@ pub fn advertise(
     Ok(serde_json::to_value(spec).ok().map(|spec| (session.own.clone(), spec)))
 }
 
-/// Returns the name and `spec` of a withdrawal; `None` on a node that has nothing to withdraw.
+/// Returns names and `spec`s of the withdrawals that are due under names of the past.
+///
+/// # Errors
+/// [`AuthorError`] when nothing could be signed.
+pub fn farewells(
+    session: &mut Session,
+    now: UnixTime,
+) -> Result<Vec<(GatewayId, Value)>, AuthorError> {
+    let enrolment = session.membership.enrolment.as_ref();
+    let words = match (&mut session.author, &session.keys, &mut session.retirement) {
+        (Some(author), Some(keys), _) => author.farewells(keys, enrolment, now)?,
+        (_, _, Some(it)) => it.author.farewells(&it.keys, enrolment, now)?,
+        _ => Vec::new(),
+    };
+    let value = |(gateway, spec)| Some((gateway, serde_json::to_value(spec).ok()?));
+    Ok(words.into_iter().filter_map(value).collect())
+}
+
+/// Returns names and `spec`s of all that a host which leaves has to withdraw; none on a node that has
+/// never been a gateway.
 ///
 /// # Errors
 /// [`AuthorError`] when nothing could be signed.
 pub fn withdraw(
     session: &mut Session,
     now: UnixTime,
-) -> Result<Option<(GatewayId, Value)>, AuthorError> {
-    let enrolment = session.membership.enrolment.as_ref();
-    let (gateway, spec) = match (&mut session.author, &session.keys, &mut session.retirement) {
-        (Some(author), Some(keys), _) => {
-            (author.gateway().clone(), author.withdraw(keys, enrolment, now)?)
-        }
-        (_, _, Some(retirement)) => {
-            (retirement.gateway().clone(), retirement.last_word(enrolment, now)?)
-        }
-        _ => return Ok(None),
-    };
-    Ok(serde_json::to_value(spec).ok().map(|spec| (gateway, spec)))
+) -> Result<Vec<(GatewayId, Value)>, AuthorError> {
+    let mut words = farewells(session, now)?;
+    if let (Some(author), Some(keys)) = (&mut session.author, &session.keys) {
+        let spec = author.withdraw(keys, session.membership.enrolment.as_ref(), now)?;
+        words.extend(serde_json::to_value(spec).ok().map(|spec| (author.gateway().clone(), spec)));
+    }
+    Ok(words)
 }
 
 /// Joins configured candidates with the private and public ones that were found, private first, and
@@ -105,6 +123,13 @@ fn own_addresses(config: &Config, seen: &Observation) -> Vec<IpAddr> {
     addresses.sort_unstable();
     addresses.dedup();
     addresses
+}
+
+/// Says whether this host has lost an address that others reached it by: its connections are dead then,
+/// and take seconds to say so.
+pub fn has_lost_address(config: &Config, before: &Observation, now: &Observation) -> bool {
+    let now = own_addresses(config, now);
+    own_addresses(config, before).iter().any(|address| !now.contains(address))
 }
 
 /// Tells addresses of private use (RFC 1918, RFC 6598, RFC 4193) from all others.

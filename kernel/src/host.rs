@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use sealane_state::change::Change;
 use sealane_state::facts::{
-    HostFacts, LinkFacts, Observation, RouteAnswer, RouteQuestion, RoutingSnapshot, SeenAction,
-    SeenRule,
+    HostFacts, LinkFacts, Observation, PeerFacts, RouteAnswer, RouteQuestion, RoutingSnapshot,
+    SeenAction, SeenRule,
 };
 use sealane_state::host::HostState;
 use sealane_state::link::{Backend, Link, LinkKind};
@@ -19,7 +19,7 @@ use sealane_state::owner;
 use sealane_state::route::{Route, RouteKey};
 use sealane_state::rule::Family;
 use sealane_state::sysctl::SysctlKey;
-use sealane_state::wireguard::Device;
+use sealane_state::wireguard::{Device, PublicKey};
 use tokio::sync::mpsc;
 
 use crate::keyring::Keyring;
@@ -51,6 +51,10 @@ pub struct Host {
     pub(crate) devices: Devices,
     monitor: Option<Monitor>,
 }
+
+/// Devices by link, and what each says of its peers.
+pub type Readings =
+    (BTreeMap<LinkName, Device>, BTreeMap<LinkName, BTreeMap<PublicKey, PeerFacts>>);
 
 /// Why a host was not opened.
 #[derive(Debug, thiserror::Error)]
@@ -165,17 +169,21 @@ impl Host {
         Ok(Observation { ours, facts })
     }
 
-    /// Looks at the devices behind these lane links alone, which no monitor speaks of; it costs one
-    /// request to each. One that does not answer is left out.
-    pub fn devices(&mut self, links: &BTreeSet<LinkName>) -> BTreeMap<LinkName, Device> {
-        let read = |link: &LinkName| match self.devices.observe(link) {
-            Ok((device, _)) => Some((link.clone(), device)),
-            Err(error) => {
-                tracing::debug!(%error, "device left out of the look at devices");
-                None
+    /// Looks at the devices behind these lane links alone, which no monitor speaks of: their
+    /// configuration, and what they say of their peers. It costs one request to each; one that does not
+    /// answer is left out.
+    pub fn devices<'l>(&mut self, links: impl Iterator<Item = &'l LinkName>) -> Readings {
+        let mut readings = Readings::default();
+        for link in links {
+            match self.devices.observe(link) {
+                Ok((device, peers)) => {
+                    readings.0.insert(link.clone(), device);
+                    readings.1.insert(link.clone(), peers);
+                }
+                Err(error) => tracing::debug!(%error, "device left out of the look at devices"),
             }
-        };
-        links.iter().filter_map(read).collect()
+        }
+        readings
     }
 
     /// Applies changes in the order given, consecutive ones of a kind together. One that fails

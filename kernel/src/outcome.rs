@@ -27,8 +27,6 @@ pub struct ApplyError {
     pub change: String,
     /// Why it failed, with the name of the error number where there is one.
     pub cause: String,
-    /// The system's error number, where the cause is one.
-    pub errno: Option<Errno>,
     /// Whether trying again helps.
     pub retry: Retry,
 }
@@ -48,7 +46,6 @@ pub enum Retry {
 #[derive(Debug, Clone)]
 pub struct Fault {
     cause: String,
-    errno: Option<Errno>,
     retry: Retry,
 }
 
@@ -57,8 +54,8 @@ impl Outcome {
     pub fn record(&mut self, change: &Change, result: Result<(), Fault>) {
         match result {
             Ok(()) => self.applied += 1,
-            Err(Fault { cause, errno, retry }) => {
-                self.errors.push(ApplyError { change: change.to_string(), cause, errno, retry });
+            Err(Fault { cause, retry }) => {
+                self.errors.push(ApplyError { change: change.to_string(), cause, retry });
             }
         }
     }
@@ -87,13 +84,13 @@ fn retry(errno: Errno) -> Retry {
 
 fn io_fault(cause: String, fault: &std::io::Error) -> Fault {
     let errno = fault.raw_os_error().map(Errno::from_raw);
-    Fault { cause, errno, retry: errno.map_or(Retry::Soon, retry) }
+    Fault { cause, retry: errno.map_or(Retry::Soon, retry) }
 }
 
 impl From<Refusal> for Fault {
     fn from(refusal: Refusal) -> Self {
         let cause = refusal.to_string();
-        Self { cause, errno: Some(refusal.errno), retry: retry(refusal.errno) }
+        Self { cause, retry: retry(refusal.errno) }
     }
 }
 
@@ -112,7 +109,7 @@ impl From<WireguardError> for Fault {
             | WireguardError::AcceptedSources { .. }
             | WireguardError::HostBits { .. } => Retry::Never,
         };
-        Self { cause, errno: None, retry }
+        Self { cause, retry }
     }
 }
 
@@ -130,7 +127,7 @@ impl From<TunnelError> for Fault {
             | TunnelError::Wish { .. }
             | TunnelError::Stop { .. } => Retry::Soon,
         };
-        Self { cause, errno: None, retry }
+        Self { cause, retry }
     }
 }
 
@@ -145,7 +142,7 @@ impl From<NftError> for Fault {
             | NftError::NotAsWritten
             | NftError::Record { .. } => Retry::Soon,
         };
-        Self { cause, errno: None, retry }
+        Self { cause, retry }
     }
 }
 
@@ -158,6 +155,6 @@ impl From<SysctlError> for Fault {
             SysctlError::Missing { .. } | SysctlError::NotAsWritten { .. } => Retry::OnChange,
             SysctlError::Ledger { .. } => Retry::Soon,
         };
-        Self { cause, errno: None, retry }
+        Self { cause, retry }
     }
 }

@@ -43,6 +43,7 @@ impl<'a> Performer<'a> {
                 [Change::PutRoute(..), ..] => self.put_routes(run),
                 [Change::DeleteRoute(_), ..] => self.delete_routes(run),
                 [Change::PutPeer(..), ..] => self.put_peers(run),
+                [Change::DeletePeer(..), ..] => self.delete_peers(run),
                 [Change::AddAddress(_) | Change::DeleteAddress(_), ..]
                 | [Change::PutNeighbour(_) | Change::DeleteNeighbour(_), ..]
                 | [Change::PutFdb(_) | Change::DeleteFdb(_), ..] => self.write_all(run),
@@ -62,7 +63,6 @@ impl<'a> Performer<'a> {
             }
             Change::DeleteLink(name) => self.delete_link(name),
             Change::SetDevice(name, device) => self.set_device(name, device),
-            Change::DeletePeer(name, key) => self.delete_peer(name, key),
             Change::AddRule(rule) => rules::add(&mut self.host.channel, rule).map_err(Fault::from),
             Change::DeleteRule(rule) => {
                 rules::delete(&mut self.host.channel, rule).map_err(Fault::from)
@@ -110,11 +110,6 @@ impl<'a> Performer<'a> {
     fn set_device(&mut self, name: &LinkName, device: &Device) -> Result<(), Fault> {
         self.insist_on_own(name)?;
         Ok(self.host.devices.set_device(name, device, self.keyring)?)
-    }
-
-    fn delete_peer(&mut self, name: &LinkName, key: &PublicKey) -> Result<(), Fault> {
-        self.insist_on_own(name)?;
-        Ok(self.host.devices.delete_peer(name, key)?)
     }
 
     fn add_link(&mut self, name: &LinkName, link: &Link) -> Result<(), Fault> {
@@ -219,6 +214,17 @@ impl<'a> Performer<'a> {
         }
     }
 
+    /// Peers of one device go in one request.
+    fn delete_peers(&mut self, run: &[Change]) {
+        for (name, batch) in leaving(run) {
+            let deleted = self
+                .insist_on_own(name)
+                .map_err(Fault::from)
+                .and_then(|()| Ok(self.host.devices.delete_peers(name, &keys(batch))?));
+            batch.iter().for_each(|change| self.outcome.record(change, deleted.clone()));
+        }
+    }
+
     /// Addresses, neighbours and forwarding entries: one request each, all on their way at once.
     fn write_all(&mut self, run: &[Change]) {
         let links = match LinkTable::read(&mut self.host.channel) {
@@ -240,6 +246,23 @@ impl<'a> Performer<'a> {
             self.outcome.record(change, result.map_err(Fault::from));
         }
     }
+}
+
+/// Splits a run of deletions by device.
+fn leaving(run: &[Change]) -> impl Iterator<Item = (&LinkName, &[Change])> {
+    let is_same = |pair: (&Change, &Change)| matches!(pair, (Change::DeletePeer(a, _), Change::DeletePeer(b, _)) if a == b);
+    run.chunk_by(move |a, b| is_same((a, b))).filter_map(move |batch| match batch.first() {
+        Some(Change::DeletePeer(name, _)) => Some((name, batch)),
+        _ => None,
+    })
+}
+
+fn keys(batch: &[Change]) -> BTreeSet<PublicKey> {
+    let key = |change: &Change| match change {
+        Change::DeletePeer(_, key) => Some(*key),
+        _ => None,
+    };
+    batch.iter().filter_map(key).collect()
 }
 
 fn takes_away(change: &Change) -> bool {
@@ -265,5 +288,24 @@ fn request(change: &Change, links: &LinkTable) -> Result<Write, Refusal> {
         Change::PutFdb(entry) => neighbours::put_fdb(entry, links),
         Change::DeleteFdb(entry) => neighbours::delete_fdb(entry, links),
         other => Err(Refusal::because(Errno::EINVAL, format!("not written by itself: {other}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thousand_peers_leave_a_device_in_one_request() {
+        let gone = |link: &str, number: u16| {
+            let mut key = [0; 32];
+            key[..2].copy_from_slice(&number.to_be_bytes());
+            Change::DeletePeer(link.parse().unwrap(), PublicKey(key))
+        };
+        let first = (0..1000).map(|number| gone("sealane0", number));
+        let run: Vec<Change> = first.chain([gone("sealane1", 1)]).collect();
+        let requests: Vec<(String, usize)> =
+            leaving(&run).map(|(link, batch)| (link.to_string(), keys(batch).len())).collect();
+        assert_eq!(requests, [("sealane0".to_owned(), 1000), ("sealane1".to_owned(), 1)]);
     }
 }

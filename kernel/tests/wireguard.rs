@@ -108,7 +108,7 @@ fn removed_peers_are_gone_and_removing_them_again_is_no_fault() {
     let host = Host::with_device();
     host.put(&device_with(&[peer_with(&[]), peer_with(&[])]));
     for _ in 0..2 {
-        host.devices.delete_peer(&link(), &key_of(1)).unwrap();
+        host.devices.delete_peers(&link(), &[key_of(1)].into()).unwrap();
     }
     let (seen, _) = host.devices.observe(&link()).unwrap();
     assert_eq!(seen.peers.keys().collect::<Vec<_>>(), [&key_of(2)]);

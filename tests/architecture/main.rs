@@ -2,6 +2,7 @@
 //! how large a file and a function may grow. Does not test behaviour.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod faults;
 mod map;
 mod reading;
 
@@ -211,6 +212,22 @@ fn tests_do_not_sleep() {
         let reading = Reading::of(&fs::read_to_string(&file).unwrap()).unwrap();
         let sleeps = reading.paths.iter().find(|path| sleeps(path));
         assert_eq!(sleeps, None, "{}: wait for a condition", below.display());
+    }
+}
+
+#[test]
+fn every_test_that_the_table_of_faults_names_is_there() {
+    let rows = faults::rows();
+    assert!(rows.len() >= 15, "only {} rows", rows.len());
+    let files = all_rust_files();
+    for named in
+        rows.iter().inspect(|row| assert!(!row.is_empty(), "a row names no test")).flatten()
+    {
+        let mut of_name =
+            files.iter().filter(|file| file.file_stem().is_some_and(|stem| *stem == *named.file));
+        let function = format!("fn {}(", named.function);
+        let is_there = of_name.any(|file| fs::read_to_string(file).unwrap().contains(&function));
+        assert!(is_there, "{named:?}");
     }
 }
 

@@ -10,13 +10,15 @@ use clap::{Arg, ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Su
 use crate::agent::AgentArgs;
 use crate::clusterset::ClusterSetCommand;
 use crate::failure::{Exit, Failure};
+use crate::gateway::GatewayCommand;
 use crate::identity::IdentityCommand;
 use crate::install::{CompletionsArgs, ManArgs};
 use crate::member::MemberCommand;
 use crate::show::form::FormArgs;
 use crate::token::TokenCommand;
 use crate::{
-    clusterset, identity, install, join, leave, member, peers, ping, routes, status, token, trace,
+    clusterset, gateway, identity, install, join, leave, member, peers, ping, routes, status,
+    token, trace,
 };
 
 const PLUGIN: &str = "kubectl-sealane";
@@ -68,9 +70,12 @@ enum Command {
     Join(join::JoinArgs),
     /// Leave the clusterset and remove every trace from this host.
     Leave(leave::LeaveArgs),
-    /// Look at this member's identity.
+    /// Look at this member's identity, or make the next one.
     #[command(subcommand)]
     Identity(IdentityCommand),
+    /// Replace this gateway's keys; revoke gateways of this member.
+    #[command(subcommand)]
+    Gateway(GatewayCommand),
     /// Make, sign and apply the list of members; for the administrator.
     #[command(subcommand)]
     Clusterset(ClusterSetCommand),
@@ -172,6 +177,7 @@ pub async fn run(line: CommandLine) -> Result<Exit, Failure> {
         Command::Join(args) => join::run(&args).await,
         Command::Leave(args) => leave::run(&args).await,
         Command::Identity(command) => identity::run(command).await,
+        Command::Gateway(command) => gateway::run(command).await,
         Command::Clusterset(command) => clusterset::run(command).await,
         Command::Member(command) => member::run(command).await,
         Command::Token(command) => token::run(command).await,

@@ -1,7 +1,9 @@
-//! Owns `sealane identity show`: the fingerprint that an administrator compares before pinning.
+//! Owns `sealane identity`: the fingerprint that an administrator compares before pinning, and the key
+//! that is to take the place of the present one.
 
 use clap::{Args, Subcommand};
 use sealane_view::admin;
+use sealane_view::membership::NextIdentityDocument;
 use sealane_view::status::{IdentityView, StatusDocument};
 use serde::Serialize;
 
@@ -16,6 +18,26 @@ use crate::show::table::Table;
 pub enum IdentityCommand {
     /// Show the fingerprint of this member's identity key, as its keeper holds it.
     Show(ShowArgs),
+    /// Make the next identity key of this member, for the administrator to list; on its keeper.
+    Rotate(RotateArgs),
+}
+
+const ROTATE: &str = "\
+Example:
+  sealane identity rotate
+
+Nothing changes yet. The administrator lists both keys with the command that is shown; the keeper then
+certifies its gateways with the next one, and once others have seen that, the list may name it alone.
+No lane is touched. Said again, the same key is shown until it is in use.";
+
+/// `sealane identity rotate`.
+#[derive(Debug, Args)]
+#[command(after_help = ROTATE)]
+pub struct RotateArgs {
+    #[command(flatten)]
+    agent: AgentArgs,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 /// `sealane identity show`.
@@ -39,7 +61,29 @@ struct IdentityDocument {
 
 /// Runs the command.
 pub async fn run(command: IdentityCommand) -> Result<Exit, Failure> {
-    let IdentityCommand::Show(args) = command;
+    match command {
+        IdentityCommand::Show(args) => show(&args).await,
+        IdentityCommand::Rotate(args) => rotate(&args).await,
+    }
+}
+
+async fn rotate(args: &RotateArgs) -> Result<Exit, Failure> {
+    let document: NextIdentityDocument = args.agent.ask(admin::ROTATE_IDENTITY, &()).await?;
+    args.form.show(&document, |document, palette| {
+        let NextIdentityDocument { member, next_identity, next_fingerprint } = document;
+        let mut table = Table::bare();
+        table.row(["member".to_owned(), member.clone()]);
+        table.row(["fingerprint".to_owned(), next_fingerprint.clone()]);
+        table.row(["key".to_owned(), next_identity.clone()]);
+        let update = format!("sealane member update --cluster {member}");
+        table.row(["list both".to_owned(), format!("{update} --add-identity {next_identity}")]);
+        table.row(["later".to_owned(), format!("{update} --only-identity {next_identity}")]);
+        table.render(palette)
+    })?;
+    Ok(Exit::Fine)
+}
+
+async fn show(args: &ShowArgs) -> Result<Exit, Failure> {
     let status: StatusDocument = args.agent.read(admin::STATUS).await?;
     let (Some(member), Some(identity)) = (status.member, status.identity) else {
         return Err(Failure::new(

@@ -13,6 +13,7 @@ pub mod ping;
 pub mod join;
 pub mod leave;
 pub mod identity;
+pub mod gateway;
 pub mod clusterset;
 pub mod member;
 pub mod token;

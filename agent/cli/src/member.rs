@@ -4,6 +4,7 @@
 use clap::{Args, Subcommand};
 use sealane_api::cidr::Cidr;
 use sealane_api::clusterset::{ClusterSet, MemberEntry};
+use sealane_api::keys::VerifyKey;
 use sealane_api::names::ClusterId;
 
 use crate::board::{Board, BoardArgs};
@@ -21,7 +22,7 @@ use crate::show::form::FormArgs;
 pub enum MemberCommand {
     /// List the members and what each was granted.
     List(ListArgs),
-    /// Change what a member was granted; its identity and lanes stay.
+    /// Change what a member was granted, or which identity keys speak for it; its lanes stay.
     Update(UpdateArgs),
     /// Remove a member: all others cut its lanes when they see the new list.
     Remove(RemoveArgs),
@@ -48,7 +49,50 @@ pub struct UpdateArgs {
     #[command(flatten)]
     grant: GrantArgs,
     #[command(flatten)]
+    identity: IdentityArgs,
+    #[command(flatten)]
     signing: SigningArgs,
+}
+
+/// Which identity keys speak for a member; they are shown by `sealane identity rotate` there.
+#[derive(Debug, Clone, Args)]
+pub struct IdentityArgs {
+    /// Identity key that is to take over: it is listed before the present one.
+    #[arg(long, value_name = "KEY", conflicts_with = "only_identity", value_parser = VerifyKey::parse)]
+    add_identity: Option<VerifyKey>,
+    /// Identity key that has taken over: it is listed alone, and what the other one signed is dead.
+    #[arg(long, value_name = "KEY", value_parser = VerifyKey::parse)]
+    only_identity: Option<VerifyKey>,
+}
+
+impl IdentityArgs {
+    fn list(&self, entry: &mut MemberEntry) {
+        if let Some(next) = self.add_identity {
+            entry.keys.retain(|key| *key != next);
+            entry.keys.truncate(1);
+            entry.keys.insert(0, next);
+        }
+        if let Some(only) = self.only_identity {
+            entry.keys = vec![only];
+        }
+    }
+
+    /// Says why a list would be wrong: the present key is to be pinned, or the next one listed, first.
+    fn objection(&self, entry: &MemberEntry) -> Option<(&'static str, &'static str)> {
+        if self.add_identity.is_some() && entry.keys.is_empty() {
+            let next = "pin the present one first: sealane clusterset sign";
+            return Some(("no identity of it is pinned, so none can be replaced", next));
+        }
+        let only = self.only_identity?;
+        (!entry.keys.contains(&only)).then_some((
+            "the key is not listed yet, so its lanes would end",
+            "give it with --add-identity first, and wait until the member uses it",
+        ))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.add_identity.is_none() && self.only_identity.is_none()
+    }
 }
 
 const REMOVE_EXAMPLE: &str = "\
@@ -132,13 +176,20 @@ fn list(args: &ListArgs) -> Result<Exit, Failure> {
 }
 
 async fn update(args: &UpdateArgs) -> Result<Exit, Failure> {
-    if args.grant.is_empty() {
-        return Err(Failure::new(Exit::Usage, "nothing to change", "no grant was given")
-            .next("give --cidr, --namespace-grant or --gateways"));
+    if args.grant.is_empty() && args.identity.is_empty() {
+        return Err(Failure::new(Exit::Usage, "nothing to change", "no grant was given").next(
+            "give --cidr, --namespace-grant, --gateways, --add-identity or --only-identity",
+        ));
+    }
+    let manifest = args.signing.folder.open()?.manifest()?;
+    let entry = manifest.list.members.get(&args.cluster);
+    if let Some((cause, next)) = entry.and_then(|entry| args.identity.objection(entry)) {
+        return Err(Failure::new(Exit::BadInput, args.cluster.to_string(), cause).next(next));
     }
     let (next, board) = edit(&args.signing, &args.cluster, |list| {
         if let Some(entry) = list.members.get_mut(&args.cluster) {
             args.grant.grant(entry);
+            args.identity.list(entry);
         }
     })
     .await?;

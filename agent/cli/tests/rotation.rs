@@ -96,3 +96,28 @@ fn a_list_is_given_to_the_agent_by_hand() {
     let bent = line.replace("clusterset/clusterset.yaml", "bent.yaml");
     desk.run(&bent).ends(5).complains(&["bent.yaml"]);
 }
+
+#[test]
+fn an_identity_is_neither_added_to_nobodys_nor_made_the_only_one_unseen() {
+    let desk = Desk::with_clusterset();
+    desk.run("token create --cluster a --cidr 10.1.0.0/16").ends(0);
+    let before = list(&desk);
+    let update = |flags: &str| desk.run(&format!("member update --cluster a {flags}"));
+    update("").ends(2).complains(&["no grant was given", "--add-identity"]);
+    let bad = update("--add-identity nonsense").ends(2);
+    assert!(bad.err.contains("43 characters"), "{}", bad.err);
+    let weak = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let bad = update(&format!("--add-identity {weak}")).ends(2);
+    assert!(bad.err.contains("small order"), "{}", bad.err);
+    let key = sound_key();
+    update(&format!("--add-identity {key}")).ends(5).complains(&["pinned", "clusterset sign"]);
+    update(&format!("--only-identity {key}")).ends(5).complains(&["not listed", "--add-identity"]);
+    update(&format!("--only-identity {key} --add-identity {key}")).ends(2);
+    assert_eq!(list(&desk), before);
+}
+
+/// A public key, as text.
+fn sound_key() -> String {
+    let seed = sealane_api::keys::SigningSeed::from_bytes(zeroize::Zeroizing::new([7; 32]));
+    seed.public().to_string()
+}

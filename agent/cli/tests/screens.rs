@@ -33,6 +33,8 @@ node        node-1 (gateway, keeper)
 networks    10.1.0.0/16,fd00:1::/48,10.96.0.0/16
 clusterset  vag7au7f2nab36ps3l5tlnu3melurpqp version 4, expires in 300d
 broker      https://broker.example.net:6464 connected for 1h1m
+tunnel key  in use for 7d, replacing the one before: lanes are moving
+revoked     old
 wireguard   userspace
 versions    linux 6.1.0, sealane-agent 0.1.0
 

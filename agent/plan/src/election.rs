@@ -69,7 +69,10 @@ impl<'l> Ranking<'l> {
     pub fn role(&self, place: usize, carries: Carries) -> LaneRole {
         let lane = self.lanes[place];
         match (lane.health.state, carries, place) {
-            (PathState::Down, Carries::Something, _) => LaneRole::LastResort,
+            (PathState::Down, Carries::Something, _) => match lane.health.session {
+                Session::Heard => LaneRole::AgentSilent,
+                Session::Live | Session::Gone => LaneRole::LastResort,
+            },
             (PathState::Down, ..) => LaneRole::Failed,
             (_, Carries::Something, 0) if self.lanes.len() == 1 => LaneRole::Only,
             (_, Carries::Something, 0) if self.kept => LaneRole::Kept,
@@ -94,11 +97,13 @@ fn rank<'l>(group: &'l [Lane<'l>], choices: &BTreeMap<MemberId, PublicKey>) -> R
     let member = &group[0].claimant.id.member;
     let mut lanes: Vec<&Lane<'_>> = group.iter().collect();
     lanes.sort_by_cached_key(|lane| {
-        let tie = digest::of("election", &[&lane.id.own.0, &lane.id.remote.0]);
+        let tie = digest::of("election", &[&lane.id.own.0, &lane.way.0]);
         (class(lane), lane.health.loss_permille / LOSS_MARGIN_PERMILLE, rtt(lane), tie)
     });
-    let before = choices.get(member);
-    let place = lanes.iter().position(|lane| Some(&lane.tunnel.key) == before);
+    let before = choices.get(member).and_then(|key| lanes.iter().find(|it| it.tunnel.key == *key));
+    let before = before.map(|lane| (&lane.link, lane.way));
+    // Of two keys on one way the newer one stands first.
+    let place = lanes.iter().position(|lane| Some((&lane.link, lane.way)) == before);
     let kept = place.filter(|place| is_good_enough(lanes[*place], lanes[0]));
     if let Some(place) = kept {
         lanes[..=place].rotate_right(1);

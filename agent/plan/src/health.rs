@@ -41,6 +41,9 @@ pub struct LaneHealth {
 /// Tunnels outlive agents: with a session, silence may mean no more than an agent that restarts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Session {
+    /// [`Session::Live`], and packets come back through it although no probe is answered: the agent
+    /// there is silent, its tunnel is not.
+    Heard,
     /// The last handshake is younger than WireGuard's REJECT_AFTER_TIME.
     Live,
     /// There was no handshake, or it is too old.

@@ -29,6 +29,9 @@ pub struct Lane<'a> {
     pub claimant: &'a Claimant<'a>,
     /// Its tunnel entry.
     pub tunnel: &'a RemoteTunnel,
+    /// Smallest key of those that the gateway has on this link: while it replaces its key it has two,
+    /// which lead the same way.
+    pub way: PublicKey,
     /// The link that holds the peer.
     pub link: LinkName,
     /// Pre-shared key.
@@ -40,7 +43,7 @@ pub struct Lane<'a> {
 impl Lane<'_> {
     /// Says whether packets may cross: probes do, nobody knows yet, or at least the tunnel can.
     pub fn is_usable(&self) -> bool {
-        self.health.state != PathState::Down || self.health.session == Session::Live
+        self.health.state != PathState::Down || self.health.session != Session::Gone
     }
 
     /// Returns the largest packet that the far end and the path take, in bytes.
@@ -61,6 +64,7 @@ pub fn survey<'a>(
     let mut holders: BTreeMap<PublicKey, &Claimant<'a>> = BTreeMap::new();
     let mut lanes = Vec::new();
     for claimant in &claims.claimants {
+        let first = lanes.len();
         for tunnel in &claimant.gateway.tunnels {
             match lane(ground, own, claimant, tunnel, &holders) {
                 Ok(lane) => {
@@ -72,8 +76,31 @@ pub fn survey<'a>(
                 }
             }
         }
+        join_ways(ground, &mut lanes[first..]);
     }
     lanes
+}
+
+/// Puts the lanes of one gateway in the order of their last handshakes, newest first: once it has taken
+/// up a new key it makes no handshake with the old one. Those on one link lead the same way, which is
+/// what probes tell of.
+fn join_ways(ground: &Ground<'_>, lanes: &mut [Lane<'_>]) {
+    if lanes.len() < 2 {
+        return;
+    }
+    let handshake = |lane: &Lane<'_>| {
+        let peers = ground.world.host.peers.get(&lane.link);
+        peers.and_then(|peers| peers.get(&lane.id.remote)?.counters.last_handshake)
+    };
+    lanes.sort_by_key(|lane| (lane.link.clone(), std::cmp::Reverse(handshake(lane))));
+    for way in lanes.chunk_by_mut(|a, b| a.link == b.link) {
+        let known = way.iter().find_map(|lane| ground.world.lanes.get(&lane.id)).cloned();
+        let first = way.iter().map(|lane| lane.id.remote).min();
+        for lane in way {
+            lane.way = first.unwrap_or(lane.way);
+            lane.health = known.clone().unwrap_or_default();
+        }
+    }
 }
 
 /// Returns the lane links of this host, sorted: one where a userspace device serves all slots, else
@@ -174,7 +201,7 @@ fn lane<'a>(
         return Err(Box::new(Problem::BadSlot { gateway: gateway(), slot }));
     };
     let health = ground.world.lanes.get(&id).cloned().unwrap_or_default();
-    Ok(Lane { id, claimant, tunnel, link, psk, health })
+    Ok(Lane { id, claimant, tunnel, way: id.remote, link, psk, health })
 }
 
 /// Reports lanes that cannot come up from this side and have not come up from the other.

@@ -145,18 +145,25 @@ fn besides(lane: &Lane<'_>, ranking: &Ranking<'_>, given: &Given<'_>) -> BTreeSe
 }
 
 fn peer(lane: &Lane<'_>, candidates: &[Candidate]) -> Peer {
-    let endpoint = match lane.health.endpoint {
+    let mut peer = Peer {
+        psk: Some(lane.psk),
+        endpoint: None,
+        keepalive: None,
+        allowed_ips: BTreeSet::new(),
+        accepted_sources: BTreeSet::new(),
+    };
+    advise(&mut peer, candidates, lane.health.endpoint);
+    peer
+}
+
+/// Gives a peer the endpoint that is advised; one that may be called from here is kept within reach.
+pub fn advise(peer: &mut Peer, candidates: &[Candidate], advice: EndpointAdvice) {
+    peer.endpoint = match advice {
         EndpointAdvice::Leave => None,
         EndpointAdvice::Try(endpoint) => Some(endpoint),
     };
-    let calls = endpoint.is_some() || !candidates.is_empty();
-    Peer {
-        psk: Some(lane.psk),
-        endpoint,
-        keepalive: calls.then_some(KEEPALIVE_SECONDS),
-        allowed_ips: BTreeSet::new(),
-        accepted_sources: BTreeSet::new(),
-    }
+    let calls = peer.endpoint.is_some() || !candidates.is_empty();
+    peer.keepalive = calls.then_some(KEEPALIVE_SECONDS);
 }
 
 fn report_shared_slot(

@@ -14,6 +14,7 @@ use crate::claims::{self, Claims};
 use crate::election::{self, Ranking};
 use crate::firewall;
 use crate::ground::Ground;
+use crate::health::EndpointAdvice;
 use crate::lanes::{self, Outside};
 use crate::leg::Leg;
 use crate::name::{GatewayId, LaneId, MemberId, NodeName, UnixSeconds};
@@ -73,6 +74,19 @@ pub struct LaneTarget {
     pub max_mtu: u32,
     /// Addresses to try, in order.
     pub candidates: Vec<Candidate>,
+    /// What is at stake should it die.
+    pub traffic: Traffic,
+}
+
+/// What a lane carries, and whether it has anywhere else to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Traffic {
+    /// Its member's, which a live lane beside it would take.
+    Movable,
+    /// Its member's, which no other lane could take.
+    Bound,
+    /// None of its own accord: it is a spare.
+    Spare,
 }
 
 /// The leg to an own gateway.
@@ -87,6 +101,18 @@ pub struct LegTarget {
     pub destination: IpAddr,
     /// Largest packet worth trying, IP header included, in bytes.
     pub max_mtu: u32,
+}
+
+impl Plan {
+    /// Writes a new advice for the endpoint of a lane's peer, as the next plan will have it: a search
+    /// takes many steps, none of which changes anything else.
+    pub fn advise(&mut self, lane: &LaneId, advice: EndpointAdvice) {
+        let Some(target) = self.probes.lanes.get(lane) else { return };
+        let device = self.host.devices.get_mut(&target.link);
+        if let Some(peer) = device.and_then(|device| device.peers.get_mut(&lane.remote)) {
+            peers::advise(peer, &target.candidates, advice);
+        }
+    }
 }
 
 /// Finds out what this host should look like.

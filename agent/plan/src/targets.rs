@@ -7,11 +7,12 @@ use sealane_state::rule::Family;
 
 use crate::election::Ranking;
 use crate::ground::Ground;
+use crate::health::PathState;
 use crate::lanes::{self, Lane, Outside};
 use crate::leg::{self, Leg};
 use crate::name::{GatewayId, NodeName};
 use crate::peers;
-use crate::plan::{LaneTarget, LegTarget, ProbeTargets};
+use crate::plan::{LaneTarget, LegTarget, ProbeTargets, Traffic};
 use crate::prefix;
 use crate::problem::Problem;
 use crate::world::OwnGateway;
@@ -34,13 +35,15 @@ pub fn choose(
         return targets;
     }
     let mut seen: BTreeSet<(&GatewayId, &str)> = BTreeSet::new();
-    for lane in rankings.iter().flat_map(|ranking| &ranking.lanes) {
+    let lanes =
+        rankings.iter().flat_map(|ranking| (0..).zip(&ranking.lanes).map(move |it| (ranking, it)));
+    for (ranking, (place, lane)) in lanes {
         // Of two entries of one gateway on one link only the better one can be told apart: both
         // have the gateway's one address inside.
         if !seen.insert((lane.claimant.id, lane.link.as_str())) {
             continue;
         }
-        match lane_target(ground, outside, lane) {
+        match lane_target(ground, outside, lane, traffic(ranking, place)) {
             Some(target) => {
                 targets.lanes.insert(lane.id, target);
             }
@@ -53,7 +56,25 @@ pub fn choose(
     targets
 }
 
-fn lane_target(ground: &Ground<'_>, outside: &Outside, lane: &Lane<'_>) -> Option<LaneTarget> {
+/// The first lane of a member carries; a failing one beside it, or one to the same gateway, takes
+/// nothing over.
+fn traffic(ranking: &Ranking<'_>, place: usize) -> Traffic {
+    let first = ranking.lanes[0].claimant.id;
+    let could_take_over =
+        |lane: &&Lane<'_>| lane.claimant.id != first && lane.health.state != PathState::Down;
+    match place {
+        0 if ranking.lanes.iter().any(could_take_over) => Traffic::Movable,
+        0 => Traffic::Bound,
+        _ => Traffic::Spare,
+    }
+}
+
+fn lane_target(
+    ground: &Ground<'_>,
+    outside: &Outside,
+    lane: &Lane<'_>,
+    traffic: Traffic,
+) -> Option<LaneTarget> {
     let (source, destination) = ends(ground, lane)?;
     Some(LaneTarget {
         gateway: lane.claimant.id.clone(),
@@ -62,6 +83,7 @@ fn lane_target(ground: &Ground<'_>, outside: &Outside, lane: &Lane<'_>) -> Optio
         destination,
         max_mtu: ground.lane_mtu.min(lane.tunnel.mtu),
         candidates: lanes::candidates(ground, outside, lane),
+        traffic,
     })
 }
 

@@ -84,8 +84,10 @@ pub enum LaneRole {
     Standby,
     /// Its gateway is about to stop.
     Draining,
-    /// Carries, although its gateway's agent does not answer: no other gateway does, and the tunnel
-    /// still has a session.
+    /// Carries, although its gateway's agent does not answer: packets come back through it.
+    AgentSilent,
+    /// Carries, although nothing comes back: no other gateway answers, and the tunnel still has a
+    /// session.
     LastResort,
     /// Does not answer.
     Failed,

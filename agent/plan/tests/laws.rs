@@ -216,6 +216,21 @@ proptest! {
     }
 
     #[test]
+    fn advice_written_into_a_plan_is_what_the_next_plan_says(
+        world in worlds(),
+        advised in vec(lane_healths(), 8),
+    ) {
+        let mut before = plan(&world, NOW);
+        let mut next = world.clone();
+        let lanes: Vec<_> = before.probes.lanes.keys().copied().collect();
+        for (lane, health) in lanes.iter().zip(&advised) {
+            before.advise(lane, health.endpoint);
+            next.lanes.entry(*lane).or_default().endpoint = health.endpoint;
+        }
+        prop_assert_eq!(before.host, plan(&next, NOW).host);
+    }
+
+    #[test]
     fn a_host_that_left_has_an_empty_plan_and_every_plan_can_be_shown(mut world in worlds()) {
         show(&world, &plan(&world, NOW));
         world.me = None;
@@ -389,7 +404,7 @@ fn lane_healths() -> impl Strategy<Value = LaneHealth> {
         addresses().prop_map(|address| EndpointAdvice::Try((address, 51820).into())),
     ];
     let path_mtu = proptest::option::of(500..2000u32);
-    let session = select(vec![Session::Live, Session::Gone]);
+    let session = select(vec![Session::Heard, Session::Live, Session::Gone]);
     (states(), rtt, 0..1000u16, path_mtu, endpoint, session).prop_map(
         |(state, rtt, loss_permille, path_mtu, endpoint, session)| LaneHealth {
             state,

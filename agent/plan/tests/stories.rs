@@ -9,7 +9,7 @@ mod text;
 use lab::{NOW, Stack};
 use sealane_plan::health::PathState;
 use sealane_plan::name::UnixSeconds;
-use sealane_plan::plan::plan;
+use sealane_plan::plan::{Plan, Traffic, plan};
 use sealane_plan::world::NodeRole::{Gateway, Worker};
 use sealane_plan::world::{BackendChoice, Role, World};
 use sealane_state::facts::LinkFacts;
@@ -95,6 +95,45 @@ fn the_better_of_two_remote_gateways_carries_and_both_may_send() {
     check("two-gateways/second-died", &plan(&world, NOW));
     lab::down(&mut world, BOX, G1);
     check("two-gateways/both-died", &plan(&world, NOW));
+}
+
+#[test]
+fn of_two_keys_of_a_gateway_that_with_the_newest_handshake_carries_and_both_may_send() {
+    let north = lab::north(Stack::Dual, &[("g1", Gateway)]);
+    let next = ("north", "g1-next");
+    for backend in [Backend::Userspace, Backend::Kernel] {
+        let mut world = lab::world(&lab::edge(Stack::Dual), "box", &[&north]);
+        world.host.backends = [backend].into();
+        lab::up(&mut world, BOX, G1, 12);
+        lab::second_key(&mut world, BOX, G1, next);
+        let before = plan(&world, NOW);
+        world.choices.clone_from(&before.choices);
+        lab::shook_hands(&mut world, &before, G1, 100);
+        if backend == Backend::Kernel {
+            lab::up(&mut world, BOX, next, 12);
+        }
+        let carries = |plan: &Plan| plan.choices.values().copied().collect::<Vec<_>>();
+        assert_eq!(carries(&plan(&world, NOW)), [lab::key(G1.0, G1.1)], "{backend:?}");
+        if backend == Backend::Kernel {
+            // There each key has a link, and each is probed.
+            assert_eq!(before.probes.lanes.len(), 2);
+            continue;
+        }
+        assert_eq!(before.host.devices.len(), 1);
+        lab::shook_hands(&mut world, &before, next, 101);
+        let after = plan(&world, NOW);
+        let key = lab::key(next.0, next.1);
+        assert_eq!(carries(&after), [key]);
+        let peers = &after.host.devices.values().next().unwrap().peers;
+        let old = &peers[&lab::key(G1.0, G1.1)];
+        assert!(old.allowed_ips.is_empty());
+        assert_eq!(old.accepted_sources, peers[&key].allowed_ips, "what is on its way arrives");
+        assert_eq!(after.probes.lanes.keys().map(|id| id.remote).collect::<Vec<_>>(), [key]);
+        let verdict = after.verdicts.members.values().next().unwrap();
+        assert_eq!((verdict.gateways, verdict.live), (1, 1), "its health is that of the way");
+        world.choices.clone_from(&after.choices);
+        assert_eq!(carries(&plan(&world, NOW)), [key], "and there it stays");
+    }
 }
 
 #[test]
@@ -366,4 +405,22 @@ fn without_ipv6(world: &mut World) {
     for link in world.host.links.values_mut() {
         link.addresses.retain(ipnetwork::IpNetwork::is_ipv4);
     }
+}
+
+#[test]
+fn a_lane_is_watched_for_its_traffic_when_a_live_gateway_beside_it_could_take_that_over() {
+    let north = lab::north(Stack::Dual, &[("g1", Gateway), ("g2", Gateway)]);
+    let mut world = lab::world(&lab::edge(Stack::Dual), "box", &[&north]);
+    let watched = |world: &World| {
+        let lanes = plan(world, NOW).probes.lanes;
+        [G1, G2].map(|remote| lanes[&lab::lane(BOX, remote)].traffic)
+    };
+    lab::up(&mut world, BOX, G1, 1);
+    lab::up(&mut world, BOX, G2, 50);
+    assert_eq!(watched(&world), [Traffic::Movable, Traffic::Spare]);
+    lab::down(&mut world, BOX, G2);
+    assert_eq!(watched(&world), [Traffic::Bound, Traffic::Spare], "the other one is dead");
+    let lone = lab::north(Stack::Dual, &[("g1", Gateway)]);
+    let world = lab::world(&lab::edge(Stack::Dual), "box", &[&lone]);
+    assert_eq!(plan(&world, NOW).probes.lanes[&lab::lane(BOX, G1)].traffic, Traffic::Bound);
 }

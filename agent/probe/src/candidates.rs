@@ -7,6 +7,9 @@
 //! only, so trying a private address under a lane that works over a public one would lose packets
 //! until the peer's next one came; the better address has its chance at the next loss of the lane.
 //!
+//! A lane that worked and falls silent when its peer advertises an address that is new has most likely
+//! moved there: that address is tried at once.
+//!
 //! The first round through the list is quick: `sealane-tunnel` calls a new endpoint at once, and an
 //! answer that comes after its turn is believed all the same, because the lane roams to it. The last
 //! address of that round, and each one in the rounds that follow, keeps its turn for 5 s, the pause
@@ -31,6 +34,8 @@ pub const PATIENT_ROUNDS: u32 = 3;
 /// A lane without a received byte for this long is searched for again: probes alone bring some
 /// every second.
 pub const QUIET: Duration = Duration::from_secs(5);
+/// An address that joined the list this long before the lane fell silent has nothing to do with it.
+pub const MOVING: Duration = Duration::from_secs(15);
 /// A session older than this is no longer used by WireGuard (REJECT_AFTER_TIME).
 pub const SESSION: Duration = Duration::from_secs(180);
 /// How often the tunnel should be asked, at least.
@@ -99,6 +104,8 @@ pub struct CandidateSearch {
     received: Option<Received>,
     worked: bool,
     last: Option<SocketAddr>,
+    /// Addresses that joined the list of a lane that had worked, and since when that is known.
+    joined: BTreeMap<Candidate, Option<Time>>,
     next: Time,
     steps: u64,
 }
@@ -127,6 +134,7 @@ impl CandidateSearch {
             received: None,
             worked: false,
             last: None,
+            joined: BTreeMap::new(),
             next: now,
             steps: 0,
         }
@@ -165,6 +173,13 @@ impl CandidateSearch {
         let round = self.tried.values().min().copied().unwrap_or(0);
         let counts: BTreeMap<SocketAddr, u32> =
             self.tried.iter().map(|(known, tries)| (known.address, *tries)).collect();
+        self.joined.retain(|known, _| listed.contains_key(&known.address));
+        if self.last.is_some() {
+            let joined = listed.iter().filter(|(address, _)| !counts.contains_key(address));
+            let joined = joined.map(|(address, source)| (*source, *address));
+            self.joined
+                .extend(joined.map(|(source, address)| (Candidate { source, address }, None)));
+        }
         self.tried = listed
             .into_iter()
             .map(|(address, source)| {
@@ -184,6 +199,10 @@ impl CandidateSearch {
     pub fn step(&mut self, now: Time, report: &TunnelReport) -> Choice {
         self.next = now.after(LOOK);
         let grew = self.count(now, report.received_bytes);
+        if let Some(address) = self.moved_to(now) {
+            self.begin(now, address, FIRST_ATTEMPT);
+            return Choice::Set(address);
+        }
         if self.works(now, report) {
             self.rest(report);
             return Choice::LeaveAlone;
@@ -220,7 +239,26 @@ impl CandidateSearch {
     pub fn working(&mut self, now: Time, report: &TunnelReport) {
         self.next = now.after(LOOK);
         self.received = Some(Received { bytes: report.received_bytes, grew: now });
+        self.joined.retain(|_, since| now.since(*since.get_or_insert(now)) < MOVING);
         self.rest(report);
+    }
+
+    /// Takes an address that a peer which is silent has most likely moved to, once the attempt under way
+    /// has had its time.
+    fn moved_to(&mut self, now: Time) -> Option<SocketAddr> {
+        let is_silent = self.received.is_none_or(|received| now.since(received.grew) >= LOOK);
+        let is_trying = self
+            .attempt
+            .is_some_and(|attempt| now < attempt.until && Some(attempt.address) != self.last);
+        if !is_silent || is_trying {
+            return None;
+        }
+        loop {
+            let (candidate, _) = self.joined.pop_first()?;
+            if self.usable().any(|(known, _)| known.address == candidate.address) {
+                return Some(candidate.address);
+            }
+        }
     }
 
     /// Returns when [`CandidateSearch::step`] should next be called.

@@ -32,9 +32,9 @@ use crate::seed::Seed;
 use crate::time::Time;
 use crate::window::{Fit, Loss, Rtt, Window};
 
-/// Probe interval of a path that carries traffic.
+/// Probe interval of a path that carries traffic which another path would take.
 pub const CARRYING: Duration = Duration::from_millis(200);
-/// Probe interval of a path that carries none, and of one that is down.
+/// Probe interval of a path that no traffic waits for, and of one that is down.
 pub const IDLE: Duration = Duration::from_secs(1);
 /// Probe interval while a reply is overdue.
 pub const DOUBT: Duration = Duration::from_millis(30);
@@ -62,8 +62,11 @@ pub enum State {
 /// How soon a death must be noticed, which decides how often the path is probed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interest {
-    /// Routes lead over it: noticed within a second.
+    /// Routes lead over it that another path would take: noticed within a second.
     Carrying,
+    /// Routes lead over it that no other path could take: noticed within two, since nothing waits for
+    /// it; a black hole is noticed as on one that carries.
+    Alone,
     /// A spare: noticed within two.
     Idle,
 }
@@ -257,7 +260,7 @@ impl Health {
             (State::Unknown, _) => CARRYING,
             (State::Up, _) if self.is_in_doubt() => DOUBT,
             (State::Up, Interest::Carrying) => CARRYING,
-            (State::Up, Interest::Idle) => IDLE,
+            (State::Up, Interest::Alone | Interest::Idle) => IDLE,
             (State::Down, _) if self.answered_in_a_row > 0 => RETURNING,
             (State::Down, _) => IDLE,
         };

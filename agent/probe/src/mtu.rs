@@ -291,7 +291,7 @@ impl MtuSearch {
 
 fn confirm_every(interest: Interest) -> Duration {
     match interest {
-        Interest::Carrying => CONFIRM_CARRYING,
+        Interest::Carrying | Interest::Alone => CONFIRM_CARRYING,
         Interest::Idle => CONFIRM_IDLE,
     }
 }

@@ -1,12 +1,15 @@
 //! Owns the last hundred health probes of a path, their fate, and the round-trip times they gave.
 //! Does not own the verdict drawn from them.
+//!
+//! Its figures are kept as probes come and go: a host with a thousand lanes asks for them thousands of
+//! times a second.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::time::Time;
 
-/// How many probes the loss figure and the lowest round-trip time look back on.
+/// How many probes the loss figure looks back on.
 pub const WINDOW: usize = 100;
 
 /// A reply is not missed sooner than this: it covers a busy peer's scheduling delay.
@@ -27,8 +30,6 @@ pub struct Rtt {
     pub smoothed_us: u64,
     /// Smoothed deviation: gain 1/4 (same).
     pub variation_us: u64,
-    /// Lowest in the window.
-    pub lowest_us: u64,
     /// The newest.
     pub last_us: u64,
 }
@@ -62,7 +63,7 @@ pub(crate) enum Fit {
 enum Fate {
     Waiting { overdue: Time },
     Overdue,
-    Answered { rtt_us: u64 },
+    Answered,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +77,10 @@ struct Sent {
 #[derive(Debug, Default)]
 pub(crate) struct Window {
     sent: VecDeque<Sent>,
+    /// Probes whose fate is open, by when they are overdue.
+    waiting: BTreeSet<(Time, u64)>,
+    /// Of the probes in `sent`.
+    loss: Loss,
     estimate: Option<Estimate>,
 }
 
@@ -89,39 +94,47 @@ struct Estimate {
 
 impl Window {
     pub(crate) fn send(&mut self, now: Time, sequence: u64) {
-        if self.sent.len() == WINDOW {
-            self.sent.pop_front();
+        if self.sent.len() == WINDOW
+            && let Some(oldest) = self.sent.pop_front()
+        {
+            self.forget(oldest);
         }
-        let fate = Fate::Waiting { overdue: now.after(self.timeout()) };
-        self.sent.push_back(Sent { sequence, at: now, fate });
+        let overdue = now.after(self.timeout());
+        self.waiting.insert((overdue, sequence));
+        self.sent.push_back(Sent { sequence, at: now, fate: Fate::Waiting { overdue } });
     }
 
-    /// Marks what is overdue by now and returns the sequence numbers that newly are, ascending.
+    /// Marks what is overdue by now and returns the sequence numbers that newly are.
     pub(crate) fn expire(&mut self, now: Time) -> Vec<u64> {
-        let overdue =
-            |sent: &&mut Sent| matches!(sent.fate, Fate::Waiting { overdue } if overdue <= now);
-        let mark = |sent: &mut Sent| {
-            sent.fate = Fate::Overdue;
-            sent.sequence
-        };
-        self.sent.iter_mut().filter(overdue).map(mark).collect()
+        let mut newly = Vec::new();
+        while let Some((overdue, sequence)) = self.waiting.first().copied()
+            && overdue <= now
+        {
+            self.waiting.pop_first();
+            if let Some(entry) = self.entry(sequence) {
+                entry.fate = Fate::Overdue;
+                self.loss.lost += 1;
+                self.loss.decided += 1;
+                newly.push(sequence);
+            }
+        }
+        newly
     }
 
     /// Takes a reply. A late one still counts as answered: the path delays, it does not lose.
     pub(crate) fn answer(&mut self, now: Time, sequence: u64, sent: Time) -> Fit {
-        let first = self.sent.front().map_or(0, |oldest| oldest.sequence);
-        let place = sequence.checked_sub(first).and_then(|place| usize::try_from(place).ok());
-        let Some(entry) = place.and_then(|place| self.sent.get_mut(place)) else {
+        let Some(entry) = self.entry(sequence).filter(|entry| entry.at == sent) else {
             return Fit::Unknown;
         };
-        if entry.at != sent {
-            return Fit::Unknown;
+        match std::mem::replace(&mut entry.fate, Fate::Answered) {
+            Fate::Answered => return Fit::Duplicate,
+            Fate::Overdue => self.loss.lost -= 1,
+            Fate::Waiting { overdue } => {
+                self.waiting.remove(&(overdue, sequence));
+                self.loss.decided += 1;
+            }
         }
-        if matches!(entry.fate, Fate::Answered { .. }) {
-            return Fit::Duplicate;
-        }
-        let rtt_us = now.since(entry.at).as_micros().try_into().unwrap_or(u64::MAX);
-        entry.fate = Fate::Answered { rtt_us };
+        let rtt_us = now.since(sent).as_micros().try_into().unwrap_or(u64::MAX);
         // What is read later than anybody waits measures a stall of the reader, not the path.
         if now.since(sent) <= TIMEOUT_CEILING {
             self.estimate = Some(match self.estimate {
@@ -147,33 +160,37 @@ impl Window {
     }
 
     pub(crate) fn next_overdue(&self) -> Option<Time> {
-        let due = |sent: &Sent| match sent.fate {
-            Fate::Waiting { overdue } => Some(overdue),
-            Fate::Overdue | Fate::Answered { .. } => None,
-        };
-        self.sent.iter().filter_map(due).min()
+        self.waiting.first().map(|(overdue, _)| *overdue)
     }
 
     pub(crate) fn loss(&self) -> Loss {
-        self.sent.iter().fold(Loss::default(), |loss, sent| match sent.fate {
-            Fate::Waiting { .. } => loss,
-            Fate::Overdue => Loss { lost: loss.lost + 1, decided: loss.decided + 1 },
-            Fate::Answered { .. } => Loss { decided: loss.decided + 1, ..loss },
-        })
+        self.loss
     }
 
     pub(crate) fn rtt(&self) -> Option<Rtt> {
-        let estimate = self.estimate?;
-        let answered = |sent: &Sent| match sent.fate {
-            Fate::Answered { rtt_us } => Some(rtt_us),
-            Fate::Waiting { .. } | Fate::Overdue => None,
-        };
-        Some(Rtt {
+        self.estimate.map(|estimate| Rtt {
             smoothed_us: estimate.smoothed_us,
             variation_us: estimate.variation_us,
-            lowest_us: self.sent.iter().filter_map(answered).min().unwrap_or(estimate.last_us),
             last_us: estimate.last_us,
         })
+    }
+
+    fn entry(&mut self, sequence: u64) -> Option<&mut Sent> {
+        let first = self.sent.front()?.sequence;
+        self.sent.get_mut(usize::try_from(sequence.checked_sub(first)?).ok()?)
+    }
+
+    fn forget(&mut self, oldest: Sent) {
+        match oldest.fate {
+            Fate::Waiting { overdue } => {
+                self.waiting.remove(&(overdue, oldest.sequence));
+            }
+            Fate::Overdue => {
+                self.loss.lost -= 1;
+                self.loss.decided -= 1;
+            }
+            Fate::Answered => self.loss.decided -= 1,
+        }
     }
 }
 
@@ -197,5 +214,64 @@ impl Estimate {
             last_us: rtt_us,
             samples,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What can happen to a window: a probe leaves, a reply to one so many probes ago comes, or only
+    /// time passes, in milliseconds.
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Send,
+        Answer(u64),
+        Pass(u64),
+    }
+
+    proptest! {
+        #[test]
+        fn the_figures_are_those_of_a_recount(steps in proptest::collection::vec(steps(), 0..600)) {
+            let (mut window, mut sent, mut now) = (Window::default(), Vec::new(), Time::ZERO);
+            for step in steps {
+                match step {
+                    Step::Send => {
+                        window.send(now, sent.len() as u64);
+                        sent.push(now);
+                    }
+                    Step::Answer(ago) => {
+                        let sequence = (sent.len() as u64).saturating_sub(ago);
+                        if let Some(at) = sent.get(usize::try_from(sequence).unwrap()) {
+                            window.answer(now, sequence, *at);
+                        }
+                    }
+                    Step::Pass(millis) => now = now.after(Duration::from_millis(millis)),
+                }
+                window.expire(now);
+                let recount = window.sent.iter().fold(Loss::default(), |all, it| match it.fate {
+                    Fate::Waiting { .. } => all,
+                    Fate::Overdue => Loss { lost: all.lost + 1, decided: all.decided + 1 },
+                    Fate::Answered => Loss { decided: all.decided + 1, ..all },
+                });
+                prop_assert_eq!(window.loss(), recount);
+                let open = window.sent.iter().filter_map(|it| match it.fate {
+                    Fate::Waiting { overdue } => Some(overdue),
+                    Fate::Overdue | Fate::Answered => None,
+                });
+                prop_assert_eq!(window.next_overdue(), open.min());
+                prop_assert!(window.next_overdue().is_none_or(|overdue| overdue > now));
+            }
+        }
+    }
+
+    fn steps() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            Just(Step::Send),
+            (1..130u64).prop_map(Step::Answer),
+            (1..400u64).prop_map(Step::Pass),
+        ]
     }
 }

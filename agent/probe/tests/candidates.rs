@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use sealane_probe::candidates::{
-    ATTEMPT, ATTEMPT_CEILING, Candidate, CandidateSearch, Choice, FIRST_ATTEMPT, Families, QUIET,
-    Source, TunnelReport,
+    ATTEMPT, ATTEMPT_CEILING, Candidate, CandidateSearch, Choice, FIRST_ATTEMPT, Families, LOOK,
+    QUIET, Source, TunnelReport,
 };
 use sealane_probe::health::Interest;
 use sealane_probe::path::{Path, PathConfig};
@@ -117,6 +117,22 @@ fn a_lane_that_falls_silent_tries_its_old_address_first_and_the_list_then() {
     lane.run(Duration::from_secs(60));
     let round = [PRIVATE, PRIVATE6, PUBLIC, OBSERVED];
     assert_eq!(lane.sets()[before..][..9], [&round[..], &round[..], &[ROAMED]].concat());
+}
+
+#[test]
+fn a_lane_that_falls_silent_goes_to_an_address_that_its_peer_has_just_advertised() {
+    let mut lane = Lane::new(BOTH);
+    lane.tunnel.answering = set(&[PRIVATE]);
+    lane.run(Duration::from_secs(20));
+    let moved = candidate(Source::Public, ROAMED);
+    lane.search.set_candidates(&[&list()[..], &[moved]].concat());
+    lane.run(Duration::from_secs(2));
+    assert_eq!(lane.sets(), [PRIVATE], "it works still");
+    lane.tunnel.answering = set(&[ROAMED]);
+    lane.run(LOOK * 2);
+    assert_eq!(lane.sets(), [PRIVATE, ROAMED]);
+    lane.run(Duration::from_secs(600));
+    assert_eq!(lane.sets(), [PRIVATE, ROAMED], "and stays there");
 }
 
 #[test]

@@ -12,9 +12,11 @@ use sealane_api::names::ClusterId;
 pub type Peers = BTreeMap<IpAddr, Option<ClusterId>>;
 
 /// Connections of any kind that one address may have, and all together.
-const SEATS: Limit = Limit { of_peer: 4, of_all: 64 };
+const SEATS: Limit = Limit { of_peer: 4, of_member: 16, of_own: 32, of_all: 64 };
 /// Pulls of one peer that are answered, and of all together.
-const PULLS: Limit = Limit { of_peer: 2, of_all: 8 };
+const PULLS: Limit = Limit { of_peer: 2, of_member: 2, of_own: 4, of_all: 8 };
+/// Questions about packets that are worked on, of one peer and of all together.
+const TRACES: Limit = Limit { of_peer: 2, of_member: 2, of_own: 2, of_all: 4 };
 
 /// The place where peers ask. Cheap to clone; all clones are one.
 #[derive(Clone, Default)]
@@ -22,6 +24,7 @@ pub struct Desk {
     shown: Arc<RwLock<Shown>>,
     seats: Arc<Mutex<Counts>>,
     pulls: Arc<Mutex<Counts>>,
+    traces: Arc<Mutex<Counts>>,
 }
 
 #[derive(Default)]
@@ -33,14 +36,16 @@ struct Shown {
 #[derive(Clone, Copy)]
 struct Limit {
     of_peer: usize,
+    /// One member may have sixteen gateways on one host.
+    of_member: usize,
+    /// Our own nodes are many.
+    of_own: usize,
     of_all: usize,
 }
 
 impl Limit {
-    /// One member may have sixteen gateways on one host, so it has a quarter of all places; our own
-    /// nodes are many and have half.
-    fn of_member(self, member: Option<&ClusterId>) -> usize {
-        if member.is_some() { self.of_all / 4 } else { self.of_all / 2 }
+    fn of(self, member: Option<&ClusterId>) -> usize {
+        if member.is_some() { self.of_member } else { self.of_own }
     }
 }
 
@@ -92,6 +97,12 @@ impl Desk {
         self.shown.read().unwrap_or_else(PoisonError::into_inner).telling.clone()
     }
 
+    /// Says whether this is the address of a peer or of a node of ours.
+    pub fn serves(&self, from: IpAddr) -> bool {
+        let shown = self.shown.read().unwrap_or_else(PoisonError::into_inner);
+        shown.peers.contains_key(&from)
+    }
+
     /// Takes a connection; `None` for strangers, and when there are too many.
     pub fn seat(&self, from: IpAddr) -> Option<Taken> {
         self.take(&self.seats, from, SEATS)
@@ -102,6 +113,11 @@ impl Desk {
         self.take(&self.pulls, from, PULLS)
     }
 
+    /// Takes a question about a packet; `None` as for a pull.
+    pub fn trace(&self, from: IpAddr) -> Option<Taken> {
+        self.take(&self.traces, from, TRACES)
+    }
+
     fn take(&self, counts: &Arc<Mutex<Counts>>, peer: IpAddr, limit: Limit) -> Option<Taken> {
         let shown = self.shown.read().unwrap_or_else(PoisonError::into_inner);
         let member = shown.peers.get(&peer)?.clone();
@@ -110,7 +126,7 @@ impl Desk {
         let of_peer = held.of.get(&peer).copied().unwrap_or(0);
         let of_member = held.of_member.get(&member).copied().unwrap_or(0);
         if of_peer >= limit.of_peer
-            || of_member >= limit.of_member(member.as_ref())
+            || of_member >= limit.of(member.as_ref())
             || held.all >= limit.of_all
         {
             return None;
@@ -167,6 +183,15 @@ mod tests {
     }
 
     #[test]
+    fn questions_that_are_slow_to_answer_do_not_pile_up() {
+        let desk = desk((1..10).map(|last| (last, Some(format!("m{last}")))));
+        let mut places: Vec<_> = (1..10).map_while(|last| desk.trace(address(last))).collect();
+        assert_eq!(places.len(), 4);
+        places.pop();
+        assert!(desk.trace(address(9)).is_some(), "who was refused may ask again at once");
+    }
+
+    #[test]
     fn sixteen_gateways_of_one_member_leave_three_quarters_of_all_places_to_others() {
         let hostile = (1..17).map(|last| (last, Some("b".to_owned())));
         let desk = desk(hostile.chain([(20, Some("c".to_owned())), (21, None)]));
@@ -176,6 +201,9 @@ mod tests {
         assert_eq!((seats.len(), pulls.len()), (16, 2));
         assert!(desk.seat(address(20)).is_some() && desk.pull(address(20)).is_some());
         assert!(desk.seat(address(21)).is_some() && desk.pull(address(21)).is_some());
+        let traces: Vec<_> = all().filter_map(|from| desk.trace(from)).collect();
+        assert_eq!(traces.len(), 2);
+        assert!(desk.trace(address(20)).is_some() && desk.trace(address(21)).is_some());
         drop((seats, pulls));
         assert!(desk.seat(address(1)).is_some() && desk.pull(address(1)).is_some());
     }

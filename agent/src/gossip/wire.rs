@@ -158,13 +158,22 @@ fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Er
 /// Those of the system, and `InvalidData` when it asks nothing that is gossip.
 pub async fn answer(mut stream: TcpStream, kind: u8, from: IpAddr, desk: &Desk) -> io::Result<()> {
     let Some(_place) = desk.pull(from) else {
-        return send(&mut stream, &Frame::Later(WAIT_MILLIS).encode(), SLOWEST).await;
+        send(&mut stream, &Frame::Later(WAIT_MILLIS).encode(), SLOWEST).await?;
+        return timeout(SLOWEST.within, hear_out(&mut stream, kind)).await?;
     };
     let begun = Instant::now();
     let answered = reply(&mut stream, kind, desk).await;
     drop(stream);
     sleep(PLACE.saturating_sub(begun.elapsed())).await;
     answered
+}
+
+/// Reads a question and drops it: a stream that closes with something unread is reset, and whoever is
+/// still asking would not hear the answer.
+async fn hear_out(stream: &mut TcpStream, kind: u8) -> io::Result<()> {
+    let header = head(stream, kind).await?;
+    let mut question = stream.take(u64::try_from(header.length).unwrap_or(u64::MAX));
+    tokio::io::copy(&mut question, &mut tokio::io::sink()).await.map(drop)
 }
 
 async fn reply(stream: &mut TcpStream, kind: u8, desk: &Desk) -> io::Result<()> {
@@ -197,6 +206,10 @@ async fn tell(stream: &mut TcpStream, frames: Vec<FrameBytes>) -> io::Result<()>
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use tokio::net::TcpListener;
+
     use super::*;
 
     /// Passes 40 KB, a kilobyte each `step`, and says whether the other end had the patience.
@@ -223,6 +236,33 @@ mod tests {
         // In all it takes twice as long as any part may.
         assert!(is_received_by(Duration::from_millis(20), pace).await);
         assert!(!is_received_by(Duration::from_millis(300), pace).await);
+    }
+
+    #[tokio::test]
+    async fn who_asks_at_a_bad_time_hears_so_however_long_the_question() {
+        let here = IpAddr::from([127, 0, 0, 1]);
+        let desk = Desk::default();
+        desk.serve([(here, None)].into_iter().collect::<BTreeMap<_, _>>().into());
+        let _busy = [desk.pull(here).unwrap(), desk.pull(here).unwrap()];
+        let listener = TcpListener::bind((here, 0)).await.unwrap();
+        let mut asking = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut asked, _) = listener.accept().await.unwrap();
+
+        let mut question = vec![0; 24 + 5_000 * 48];
+        question.splice(..0, [2].into_iter().chain((24 + 5_000 * 48_u32).to_be_bytes()));
+        let (first, second) = question.split_at(1_000);
+        asking.write_all(first).await.unwrap();
+        let mut answering = tokio::spawn(async move {
+            let kind = asked.read_u8().await?;
+            answer(asked, kind, here, &desk).await
+        });
+        let early = timeout(Duration::from_millis(100), &mut answering).await;
+        assert!(early.is_err(), "it hangs up while it is still asked: {early:?}");
+        asking.write_all(second).await.unwrap();
+        answering.await.unwrap().unwrap();
+        let mut heard = Vec::new();
+        asking.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, Frame::Later(WAIT_MILLIS).encode());
     }
 
     #[test]

@@ -29,9 +29,7 @@ impl Paths {
 
     /// Returns the way to a peer or an agent on our legs.
     pub fn way_to(&self, peer: IpAddr) -> Option<Way> {
-        let lane = self.lanes.values().find(|lane| lane.target.destination == peer);
-        let leg = self.legs.values().find(|leg| leg.target.destination == peer);
-        let way = lane.map(|it| &it.way).or(leg.map(|it| &it.way));
+        let way = self.lanes.way_to(peer).or_else(|| self.legs.way_to(peer));
         way.cloned().or_else(|| self.way_on_leg().filter(|_| self.knows(peer)))
     }
 
@@ -57,10 +55,9 @@ impl Paths {
             sent: self.now(),
             digest: self.digest,
         };
-        let lanes = self.lanes.values().map(|lane| (&lane.way, lane.target.destination));
-        let legs = self.legs.values().map(|leg| (&leg.way, leg.target.destination));
         let bytes = request.encode();
-        lanes.chain(legs).for_each(|(way, to)| self.send(way, to, &bytes));
+        let ends = self.lanes.ends().chain(self.legs.ends());
+        ends.for_each(|(way, to)| self.send(way, to, &bytes));
     }
 
     /// Has probes say nothing of a clusterset any more.

@@ -12,6 +12,7 @@ use sealane_state::name::LinkName;
 use sealane_state::owner;
 use sealane_state::rule::Family;
 
+use super::watched::End;
 use crate::gossip::desk::Peers;
 use crate::probe_io::Way;
 
@@ -37,10 +38,21 @@ pub(super) fn families(seen: &Observation) -> Families {
     }
 }
 
+/// Returns the way of a path's probes.
+pub(super) fn of(end: &impl End, seen: &Observation) -> Way {
+    way(end.link(), end.source(), seen)
+}
+
 /// Returns the way from an address of this host out of one of its links.
-pub(super) fn way(link: Option<&LinkName>, source: IpAddr, seen: &Observation) -> Way {
+pub fn way(link: Option<&LinkName>, source: IpAddr, seen: &Observation) -> Way {
     let index = link.and_then(|name| seen.facts.links.get(name)).map_or(0, |facts| facts.index);
     Way { link: link.cloned(), index, source }
+}
+
+/// Returns the MTU of a way's link in bytes; the largest there is where routing decides.
+pub(super) fn mtu(way: &Way, seen: &Observation) -> usize {
+    let link = way.link.as_ref().and_then(|name| seen.facts.links.get(name));
+    link.and_then(|link| usize::try_from(link.mtu).ok()).unwrap_or(usize::MAX)
 }
 
 /// Returns the ways by which this host is probed and asked: its addresses on lanes, and its

@@ -22,7 +22,6 @@ impl Agent {
             return self.early.keep(event);
         };
         let facts = facts::local(session, &self.config, seen);
-        let own = session.own.to_string();
         let outcome = match event {
             BoardEvent::Listed(kind, objects) => {
                 if kind == Kind::Advertisement {
@@ -31,14 +30,14 @@ impl Agent {
                 session.trust.listed(kind, objects, now, &facts)
             }
             BoardEvent::Written(kind, object) => {
-                if object.name == own {
+                if session.line.keeps(&object.name) {
                     session.line.say_again();
                 }
                 session.trust.written(kind, object, now, &facts)
             }
             BoardEvent::Gone(kind, name) => {
                 session.trust.gone(kind, &name);
-                if name == own {
+                if session.line.keeps(&name) {
                     session.line.say_again();
                 }
                 Outcome::default()

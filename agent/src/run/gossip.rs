@@ -7,6 +7,7 @@ use std::sync::Arc;
 use sealane_api::gossip::frame::Frame;
 use sealane_api::gossip::rhythm::Ended;
 use sealane_api::gossip::telling::Telling;
+use sealane_api::kinds::AdvertisementSpec;
 use sealane_probe::datagram::Digest;
 
 use crate::advertise::Author;
@@ -74,18 +75,21 @@ impl Agent {
         let now = self.now();
         let (Some(session), Some(seen)) = (&mut self.session, &self.seen) else { return };
         // A last word that no broker took may yet be taken back, and was where nobody leaves.
-        let leaves = self.departure.as_ref().is_some_and(Departure::has_spoken);
-        let may_tell = |author: &&Author| leaves || !author.has_withdrawn();
-        let word = session.author.as_ref().filter(may_tell).and_then(Author::spoken);
-        self.gossip.says(word);
+        let may_speak = self.departure.as_ref().is_none_or(Departure::has_spoken);
+        let stays = self.departure.is_none();
+        let author = session.author.as_ref().filter(|author| stays && author.has_withdrawn());
+        let taken_back = author.and_then(Author::spoken);
+        let words = session.words().filter(|word| may_speak && taken_back != Some(*word));
+        self.gossip.says(words);
         // What is not on disk is not told either.
         if !self.gossip.is_due() || !session.trust.is_saved() {
             return;
         }
-        let word = word.cloned();
-        if let Some(word) = word {
-            let facts = facts::local(session, &self.config, seen);
-            session.trust.tell_own(&word, now, &facts);
+        let words: Vec<AdvertisementSpec> =
+            session.words().filter(|_| may_speak).cloned().collect();
+        let facts = facts::local(session, &self.config, seen);
+        for word in &words {
+            session.trust.tell_own(word, now, &facts);
         }
         let telling = Telling::of(session.trust.receiver(), now, self.gossip.telling());
         let is_news = self.gossip.tell(telling);

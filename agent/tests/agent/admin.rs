@@ -56,6 +56,10 @@ async fn served() -> (TempDir, std::path::PathBuf) {
                 Question::List(request) => {
                     Ok(json!({ "length": request.spec.as_str().map(str::len) }))
                 }
+                Question::Revoke(request) => Ok(json!({ "revoke": request.gateway })),
+                Question::Allow(request) => Ok(json!({ "allow": request.gateway })),
+                Question::Rotate => Ok(json!("rotate")),
+                Question::RotateIdentity => Ok(json!("identity")),
                 Question::Trace(_) => no(Fault::State),
                 Question::Ping(_) => no(Fault::Request),
                 Question::Leave(_) => no(Fault::Outside),
@@ -84,8 +88,17 @@ async fn every_path_asks_its_own_question() {
         assert_eq!((status, serde_json::from_str::<Value>(&body).unwrap()), (200, json!(expected)));
     }
     assert_eq!(send(&socket, "GET", "/healthz", "").await, (200, "ok".to_owned()));
-    let (status, body) = send(&socket, "POST", paths::JOIN, r#"{"token":"four"}"#).await;
-    assert_eq!((status, body.as_str()), (200, r#"{"length":4}"#));
+    let gateway = r#"{"gateway":"old"}"#;
+    for (path, body, expected) in [
+        (paths::JOIN, r#"{"token":"four"}"#, r#"{"length":4}"#),
+        (paths::REVOKE, gateway, r#"{"revoke":"old"}"#),
+        (paths::ALLOW, gateway, r#"{"allow":"old"}"#),
+        (paths::ROTATE, "null", r#""rotate""#),
+        (paths::ROTATE_IDENTITY, "null", r#""identity""#),
+    ] {
+        let (status, answer) = send(&socket, "POST", path, body).await;
+        assert_eq!((status, answer.as_str()), (200, expected), "{path}");
+    }
 }
 
 #[tokio::test]
@@ -137,7 +150,8 @@ async fn the_socket_is_for_its_owner_alone_and_for_one_agent() {
     assert_eq!(mode & 0o777, 0o600);
     let second = admin::open(&socket).await.unwrap_err();
     assert!(matches!(second, AdminError::Taken { .. }), "{second}");
-    assert!(second.to_string().contains("another sealane-agent runs on this host"));
+    let first = format!("another sealane-agent, process {}, runs on this host", std::process::id());
+    assert!(second.to_string().contains(&first), "{second}");
 
     drop(listener);
     let _again = admin::open(&socket).await.expect("a dead agent's socket is replaced");

@@ -11,7 +11,7 @@ use sealane_api::clusterset::ListPosition;
 use sealane_api::held::Position;
 use sealane_api::keys::VerifyKey;
 use sealane_api::kinds::AdvertisementSpec;
-use sealane_api::names::GatewayId;
+use sealane_api::names::{GatewayId, GatewayName};
 use sealane_api::reason::Reason;
 use sealane_api::receiver::{Offer, Receiver, Verdict};
 use sealane_api::remote::LocalFacts;
@@ -32,6 +32,7 @@ fn wish(mtu: u16) -> Wish {
         networks: Networks { pods: cidrs(&["10.4.0.0/16"]), ..Networks::default() },
         probe4: None,
         slot: 0,
+        second_slot: None,
         mtu,
         candidates: vec![Candidate { kind: CandidateKind::Public, addr, port: 51820 }],
     }
@@ -61,8 +62,8 @@ impl Peer {
     }
 
     fn hears(&mut self, spec: &AdvertisementSpec, now: UnixTime) -> Verdict {
-        let offer = Offer { name: "me.host", spec };
-        self.receiver.accept_advertisement(now, &self.facts, offer)
+        let name = format!("{}.{}", spec.member, spec.gateway);
+        self.receiver.accept_advertisement(now, &self.facts, Offer { name: &name, spec })
     }
 
     fn believes(&mut self, spec: &AdvertisementSpec, now: UnixTime) {
@@ -219,6 +220,121 @@ fn a_gateway_with_a_new_name_takes_a_new_certificate() {
     let spec = after.advertise(&keys, None, wish(1420), NOW).unwrap();
     assert_eq!(payload(&spec.cert)["gateway"], "renamed");
     assert!(numbers(&spec) > numbers(&first));
+}
+
+/// A gateway that spoke as `host` and then took the name `renamed`, and what it said before.
+fn renamed(place: &Path, peer: &mut Option<Peer>) -> (Author, Keys, AdvertisementSpec) {
+    let (mut before, keys, store) = author(place);
+    let peer = peer.insert(Peer::knowing(keys.identity.public()));
+    let said = before.advertise(&keys, None, wish(1420), NOW).unwrap();
+    peer.believes(&said, NOW);
+    let name = GatewayId::parse("me.renamed").unwrap();
+    (Author::load(store, clusterset_id(), name).unwrap(), keys, said)
+}
+
+fn name(text: &str) -> GatewayName {
+    GatewayName::parse(text).unwrap()
+}
+
+fn reason(verdict: &Verdict) -> Option<Reason> {
+    match verdict {
+        Verdict::Rejected(rejected) => Some(rejected.reason),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_renamed_gateway_takes_its_old_name_back_until_a_broker_has_heard_it() {
+    let place = tempfile::tempdir().unwrap();
+    let mut peer = None;
+    let (mut author, keys, _) = renamed(place.path(), &mut peer);
+    let peer = peer.as_mut().unwrap();
+    let said = author.advertise(&keys, None, wish(1420), NOW).unwrap();
+    let taken = reason(&peer.hears(&said, NOW));
+    assert_eq!(taken, Some(Reason::DuplicateTunnelKey), "one key, two names");
+    let farewells = author.farewells(&keys, None, NOW).unwrap();
+    assert_eq!(farewells.len(), 1);
+    assert_eq!(farewells[0].0.to_string(), "me.host");
+    assert_eq!(author.farewells(&keys, None, NOW).unwrap(), farewells, "signed once");
+    assert_eq!(author.words().count(), 2, "peers are told both");
+    peer.believes(&farewells[0].1, NOW);
+    assert_eq!(peer.lanes(), 0);
+    peer.believes(&said, NOW);
+    assert_eq!(peer.lanes(), 1);
+
+    // A restart before a broker took it says it once more, and one after it does not.
+    let again = || {
+        let store = Store::open(place.path()).unwrap();
+        Author::load(store, clusterset_id(), GatewayId::parse("me.renamed").unwrap()).unwrap()
+    };
+    let mut author = again();
+    assert_eq!(author.farewells(&keys, None, NOW).unwrap().len(), 1);
+    assert!(author.note_farewell("me.host").unwrap());
+    assert!(!author.note_farewell("me.renamed").unwrap());
+    assert_eq!(again().farewells(&keys, None, NOW).unwrap(), []);
+}
+
+#[test]
+fn a_revoked_name_is_dead_wherever_one_certificate_of_ours_is_believed() {
+    let place = tempfile::tempdir().unwrap();
+    let mut peer = None;
+    let (mut author, keys, stolen) = renamed(place.path(), &mut peer);
+    let peer = peer.as_mut().unwrap();
+    let said = author.advertise(&keys, None, wish(1420), NOW).unwrap();
+    let revoked = author.revoke(&name("host"), NOW).unwrap();
+    assert!(revoked.below > numbers(&said).0);
+    let told = author.advertise(&keys, None, wish(1420), NOW).unwrap();
+    assert!(numbers(&told).0 > numbers(&said).0, "a new certificate at once");
+    assert_eq!(payload(&told.cert)["revoked"][0]["gateway"], "host");
+    for (_, farewell) in author.farewells(&keys, None, NOW).unwrap() {
+        peer.believes(&farewell, NOW);
+    }
+    peer.believes(&told, NOW);
+    assert_eq!(reason(&peer.hears(&stolen, NOW)), Some(Reason::GatewayRevoked));
+    // One who never heard of that name hears that it is dead.
+    let mut stranger = Peer::knowing(keys.identity.public());
+    stranger.believes(&told, NOW);
+    assert_eq!(reason(&stranger.hears(&stolen, NOW)), Some(Reason::GatewayRevoked));
+}
+
+#[test]
+fn a_revocation_is_told_for_131_days_and_kept_until_it_is_allowed() {
+    let place = tempfile::tempdir().unwrap();
+    let (mut author, keys, store) = author(place.path());
+    author.revoke(&name("lost"), NOW).unwrap();
+    let mut told = |days: u64| {
+        let now = NOW.plus_seconds(days * DAY_SECONDS);
+        let spec = author.advertise(&keys, None, wish(1420), now).unwrap();
+        payload(&spec.cert)["revoked"].as_array().map_or(0, Vec::len)
+    };
+    assert_eq!([0, 60, 130, 131].map(|days| told(days)), [1, 1, 1, 0]);
+    let lost = GatewayId::parse("me.lost").unwrap();
+    let mut author = Author::load(store.clone(), clusterset_id(), lost.clone()).unwrap();
+    let error = author.advertise(&keys, None, wish(1420), NOW).unwrap_err().to_string();
+    assert!(error.contains("sealane gateway allow lost"), "{error}");
+    assert!(author.allow(&name("lost")).unwrap());
+    assert!(!author.allow(&name("lost")).unwrap());
+    let mut author = Author::load(store, clusterset_id(), lost).unwrap();
+    author.advertise(&keys, None, wish(1420), NOW).unwrap();
+}
+
+#[test]
+fn the_own_name_a_seventeenth_one_and_what_no_disk_takes_are_not_revoked() {
+    let place = tempfile::tempdir().unwrap();
+    let (mut author, _, store) = author(place.path());
+    let error = author.revoke(&name("host"), NOW).unwrap_err().to_string();
+    assert!(error.contains("me.host is the name that this host speaks under"), "{error}");
+    for number in 0..16 {
+        author.revoke(&name(&format!("lost-{number}")), NOW).unwrap();
+    }
+    let error = author.revoke(&name("lost-16"), NOW).unwrap_err().to_string();
+    assert!(error.contains("16 names are revoked already"), "{error}");
+    author.revoke(&name("lost-3"), NOW).unwrap();
+    let full = FullDisk::for_file(&store, "gateway.json");
+    author.revoke(&name("lost-3"), NOW.plus_seconds(9)).unwrap_err();
+    drop(full);
+    assert_eq!(author.revoked().len(), 16);
+    assert_eq!(author.revoked()[&name("lost-3")].at, NOW);
 }
 
 #[test]

@@ -26,8 +26,7 @@ impl Settable {
         let wall = Wall::reading(move || shown.load(Ordering::Relaxed));
         let host = Host::unseen_at(config(state), wall);
         host.join(&token(vec![no_broker()]).encode()).await.unwrap();
-        let seen = Arc::new(bare_host());
-        let pass = Pass { seen, wanted: None, changed: Vec::new(), failed: Vec::new() };
+        let pass = Pass::idle(bare_host(), None);
         assert!(host.events.send(Event::Host(pass)).await.is_ok());
         let list = vec![sighting("sealane", &signed(&list(NOW)))];
         for (kind, objects) in [(Kind::ClusterSet, list), (Kind::Advertisement, gateways)] {

@@ -88,7 +88,7 @@ fn agent(config: Config, wall: Wall) -> (Agent, Ends) {
     let store = Store::open(&config.paths.state).unwrap();
     let (events, inbox) = mpsc::channel(1024);
     let (errand, errands) = mpsc::channel(16);
-    let none = Wish { host: None, patrol: Duration::from_secs(10) };
+    let none = Wish::default();
     let (wish, wished) = watch::channel(none);
     let metrics = Arc::new(Metrics::new());
     let connections = Connections {
@@ -135,8 +135,7 @@ impl Host {
                 let wanted = wish.borrow_and_update().host.clone();
                 let mut seen = bare_host();
                 seen.ours = wanted.as_deref().cloned().unwrap_or_default();
-                let seen = Arc::new(seen);
-                let pass = Pass { seen, wanted, changed: Vec::new(), failed: Vec::new() };
+                let pass = Pass::idle(seen, wanted);
                 if events.send(Event::Host(pass)).await.is_err() || wish.changed().await.is_err() {
                     return;
                 }

@@ -98,15 +98,15 @@ fn a_bent_token_leaves_nothing_and_shows_nothing_of_itself() {
 }
 
 #[test]
-fn a_node_joins_without_keys_of_its_own() {
+fn a_node_joins_with_an_identity_that_it_may_need_later_and_no_other_key() {
     let place = tempfile::tempdir().unwrap();
     let store = Store::open(place.path()).unwrap();
     let mut config = config(place.path());
     config.role = Role::Node;
     let document = join(&store, &config, &token(vec![no_broker()]).encode()).unwrap();
     assert_eq!(document.fingerprint, "");
-    assert_eq!(files(place.path()), ["membership.json"]);
-    assert!(Membership::load(&store).unwrap().unwrap().enrolment.is_none());
+    assert_eq!(files(place.path()), ["identity.key", "membership.json"]);
+    assert!(Membership::load(&store).unwrap().unwrap().enrolment.is_some());
 }
 
 #[test]

@@ -3,12 +3,16 @@
 use sealane_agent::admin::{Fault, Question};
 use sealane_agent::config::Role;
 use sealane_agent::event::Event;
+use sealane_api::clusterset::ListPosition;
+use sealane_api::receiver::{Offer, Receiver, Verdict};
+use sealane_api::remote::LocalFacts;
 use sealane_broker::board::{BoardEvent, Kind};
 use sealane_broker::publish;
 use sealane_broker::store::Store;
 use sealane_state::host::HostState;
 use sealane_state::owner;
 use sealane_state::route::RouteKey;
+use sealane_view::gateway::{GatewayRequest, RevocationDocument};
 use sealane_view::membership::{LeaveDocument, LeaveRequest, ListRequest, WithoutBroker};
 use sealane_view::ping::PingRequest;
 use tokio::sync::mpsc::error::TrySendError;
@@ -186,6 +190,79 @@ async fn a_gateway_that_became_a_node_withdraws_once_and_may_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_with_a_new_name_withdraws_the_old_one_and_may_revoke_it() {
+    let broker = Broker::holding(&signed(&list(now()))).await;
+    let place = tempfile::tempdir().unwrap();
+    joined(place.path(), &broker).await.stop().await;
+
+    let mut renamed = config(place.path());
+    renamed.node = "renamed".to_owned();
+    let host = Host::with(renamed);
+    let withdrawn = || async { broker.state_of_me().await.as_deref() == Some("withdrawn") };
+    eventually("the old name is withdrawn", withdrawn).await;
+    eventually("the new one speaks", || async {
+        publish::read(&broker.admin, Kind::Advertisement, "me.renamed").await.unwrap().is_some()
+    })
+    .await;
+    eventually("nothing is due any more", || async {
+        !host.status().await.problems.iter().any(|it| it.reason == "NotWithdrawn")
+    })
+    .await;
+
+    let request = |gateway: &str| GatewayRequest { gateway: gateway.to_owned() };
+    let refusal = host.ask(Question::Revoke(request("renamed"))).await.unwrap_err();
+    assert_eq!(refusal.fault, Fault::Request);
+    let refusal = host.ask(Question::Revoke(request("No.Name."))).await.unwrap_err();
+    assert_eq!(refusal.fault, Fault::Request);
+    let answer = host.ask(Question::Revoke(request("host"))).await.unwrap();
+    let document: RevocationDocument = serde_json::from_value(answer).unwrap();
+    assert_eq!((document.member.as_str(), document.gateway.as_str()), ("me", "host"));
+    assert_eq!(document.revoked.len(), 1);
+    eventually("our certificate tells it", || async {
+        let spec = publish::read(&broker.admin, Kind::Advertisement, "me.renamed").await.unwrap();
+        let spec: sealane_api::kinds::AdvertisementSpec =
+            serde_json::from_value(spec.unwrap()).unwrap();
+        crate::fixture::payload(&spec.cert)["revoked"][0]["gateway"] == "host"
+    })
+    .await;
+    assert_eq!(host.status().await.revoked_gateways, document.revoked);
+    let allow = || async {
+        let answer = host.ask(Question::Allow(request("host"))).await.unwrap();
+        serde_json::from_value::<RevocationDocument>(answer).unwrap().changed
+    };
+    assert!(allow().await);
+    assert!(!allow().await);
+    host.stop().await;
+    broker.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_becomes_a_gateway_shows_the_enrolment_that_its_token_gave_it() {
+    let broker = Broker::holding(&signed(&list(now()))).await;
+    let place = tempfile::tempdir().unwrap();
+    let mut node = config(place.path());
+    node.role = Role::Node;
+    let host = Host::with(node);
+    host.join(&broker.token().await).await.unwrap();
+    host.stop().await;
+    let host = Host::start(place.path());
+    let spec = || async {
+        let spec = publish::read(&broker.admin, Kind::Advertisement, "me.host").await.unwrap()?;
+        serde_json::from_value::<sealane_api::kinds::AdvertisementSpec>(spec).ok()
+    };
+    eventually("it speaks as a gateway", || async { spec().await.is_some() }).await;
+    let spec = spec().await.unwrap();
+    let peer = LocalFacts::named(sealane_api::names::GatewayId::parse("b.g1").unwrap());
+    let mut receiver = Receiver::new(crate::fixture::clusterset_id(), ListPosition::default());
+    receiver.accept_clusterset(now(), &peer, &signed(&list(now())));
+    let offer = Offer { name: "me.host", spec: &spec };
+    let verdict = receiver.accept_advertisement(now(), &peer, offer);
+    assert!(matches!(verdict, Verdict::Accepted { .. }), "{verdict:?}");
+    host.stop().await;
+    broker.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_that_stayed_after_all_speaks_on() {
     let broker = Broker::holding(&signed(&list(now()))).await;
     let place = tempfile::tempdir().unwrap();
@@ -272,12 +349,7 @@ async fn what_the_broker_told_before_the_host_was_seen_counts_afterwards() {
         BoardEvent::Listed(Kind::ClusterSet, vec![sighting("sealane", &signed(&list(now())))]);
     assert!(host.events.send(Event::Board(list)).await.is_ok());
     assert!(host.status().await.clusterset.is_none(), "nothing is judged before the host is known");
-    let pass = sealane_agent::hand::Pass {
-        seen: std::sync::Arc::new(crate::host::bare_host()),
-        wanted: None,
-        changed: Vec::new(),
-        failed: Vec::new(),
-    };
+    let pass = sealane_agent::hand::Pass::idle(crate::host::bare_host(), None);
     assert!(host.events.send(Event::Host(pass)).await.is_ok());
     let status = host.status().await;
     assert_eq!(status.clusterset.unwrap().version, 5);

@@ -17,7 +17,7 @@ use crate::host::{Broker, DEADLINE, Host, eventually, now};
 async fn published(events: &mut mpsc::Receiver<Event>) -> bool {
     let wait = async {
         loop {
-            if let Event::Published(result) = events.recv().await.unwrap() {
+            if let Event::Published { result, .. } = events.recv().await.unwrap() {
                 return result.is_ok();
             }
         }

@@ -14,6 +14,7 @@ fn lane(gateway: &str, state: PathState) -> PeerView {
         state,
         since_unix_seconds: None,
         carries: true,
+        agent_silent: false,
         endpoint: None,
         candidates: Vec::new(),
         last_handshake_unix_seconds: Some(1_800_000_000),

@@ -220,7 +220,7 @@ fn on_a_full_disk_lanes_stay_nothing_new_counts_and_all_is_well_afterwards() {
     write(&mut trust, Gateway::c_g1().seen(NOW));
     write(&mut trust, Gateway::b_g1().sequence(8).pods(&["10.2.0.0/17"]).seen(NOW));
     assert!(!trust.is_saved());
-    assert!(trust.warnings().iter().any(|line| line.starts_with("StateNotSaved: ")));
+    assert!(trust.unsaved().is_some_and(|cause| cause.contains("held.json")));
     assert_eq!(lanes(&trust), ["b.g1"]);
     assert_eq!(trust.remotes(NOW, &facts())[0].sequence, 7, "as the disk has it");
     trust.tick(LATER, &facts());
@@ -231,7 +231,7 @@ fn on_a_full_disk_lanes_stay_nothing_new_counts_and_all_is_well_afterwards() {
     trust.tick(LATER, &facts());
     assert!(trust.keep(LATER, &facts()), "what waited is news now");
     assert!(trust.is_saved());
-    assert_eq!(trust.warnings(), Vec::<String>::new());
+    assert_eq!(trust.unsaved(), None);
     assert_eq!(lanes(&trust), ["b.g1", "c.g1"]);
     assert_eq!(trust.remotes(NOW, &facts())[0].sequence, 8);
     assert_eq!(lanes(&begin(&place)), ["b.g1", "c.g1"]);

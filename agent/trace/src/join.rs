@@ -109,8 +109,14 @@ fn sentence(hops: &[HopView], onward: usize, end: &TraceEnd) -> String {
         let what = what.trim_start_matches(ANSWER);
         return format!("{arrival}{through}, but its answer fails at {at}: {what} {detail}");
     }
-    if let (TraceEnd::Unknown { .. }, Some(HopView { what, detail, .. })) = (end, there.last()) {
-        return format!("{arrival}{through}; the {what} {detail}");
+    if let (TraceEnd::Unknown { .. }, Some((HopView { what, detail, .. }, before))) =
+        (end, there.split_last())
+    {
+        // The lane itself may be known to carry packets, whatever its agent does not tell.
+        let lane = before.iter().rev().find(|hop| hop.stage == Stage::Tunnel);
+        let lane = lane.filter(|hop| hop.outcome == Outcome::Warn);
+        let lane = lane.map(|hop| format!("; {} {}", hop.what, hop.detail)).unwrap_or_default();
+        return format!("{arrival}{through}{lane}; the {what} {detail}");
     }
     let doubtful = |hop: &&HopView| {
         // What stands in the way of certainty beyond the last host is told with the arrival.

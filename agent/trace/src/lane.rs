@@ -57,6 +57,10 @@ fn state(snapshot: &Snapshot<'_>, link: &LinkName, key: PublicKey) -> (String, O
     let age = snapshot.now.saturating_sub(handshake);
     let seen = format!("at {endpoint}, last handshake {age} s ago");
     match health {
+        PathState::Down if view.is_some_and(|view| view.agent_silent) => (
+            format!("{seen}, carries packets, though its agent does not answer probes"),
+            Outcome::Warn,
+        ),
         PathState::Down => {
             let reason = view.map_or("", |view| view.reason.as_str());
             (format!("{seen}, does not answer probes: {reason}"), Outcome::Fail)

@@ -223,6 +223,15 @@ fn an_agent_that_does_not_answer_leaves_a_doubt() {
 }
 
 #[test]
+fn a_lane_that_carries_packets_though_the_agent_there_is_dead_does_not_fail() {
+    let mut lab = Lab::in_order();
+    lab.host(G1).remove("health");
+    lab.host(G1).add("health 2 silent 1420");
+    lab.silence(G2);
+    check("dead-agent", &lab.trace(W1, POD, FAR_POD));
+}
+
+#[test]
 fn a_rule_that_cannot_be_judged_leaves_a_doubt() {
     let mut lab = Lab::in_order();
     lab.host(G1).add("rule 100 if uidrange:0-9 lookup 254");

@@ -21,5 +21,13 @@ pub const PING: &str = "/v1/ping";
 pub const JOIN: &str = "/v1/join";
 /// `POST` [`crate::membership::ListRequest`]: [`crate::membership::ListDocument`].
 pub const CLUSTERSET: &str = "/v1/clusterset";
+/// `POST` [`crate::gateway::GatewayRequest`]: [`crate::gateway::RevocationDocument`].
+pub const REVOKE: &str = "/v1/gateway/revoke";
+/// `POST` [`crate::gateway::GatewayRequest`]: [`crate::gateway::RevocationDocument`].
+pub const ALLOW: &str = "/v1/gateway/allow";
+/// `POST`, no body that counts: [`crate::gateway::RotationDocument`].
+pub const ROTATE: &str = "/v1/gateway/rotate";
+/// `POST`, no body that counts: [`crate::membership::NextIdentityDocument`].
+pub const ROTATE_IDENTITY: &str = "/v1/identity/rotate";
 /// `POST` [`crate::membership::LeaveRequest`]: [`crate::membership::LeaveDocument`].
 pub const LEAVE: &str = "/v1/leave";

@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod error;
+pub mod gateway;
 pub mod membership;
 pub mod peers;
 pub mod ping;

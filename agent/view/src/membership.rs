@@ -85,3 +85,15 @@ pub struct ListDocument {
     /// Whether it is news: `false` when it was believed before.
     pub accepted: bool,
 }
+
+/// The identity key that is to take the place of the present one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NextIdentityDocument {
+    /// Own member.
+    pub member: String,
+    /// Its public half, 43 characters of base64url. Not a secret.
+    pub next_identity: String,
+    /// The fingerprint of that.
+    pub next_fingerprint: String,
+}

@@ -50,6 +50,10 @@ pub struct PeerView {
     pub since_unix_seconds: Option<u64>,
     /// Whether packets for the member leave by this lane.
     pub carries: bool,
+    /// Whether packets come back by this lane although no probe is answered: the agent there is
+    /// silent, its tunnel is not.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub agent_silent: bool,
     /// Endpoint in use.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub endpoint: Option<SocketAddr>,

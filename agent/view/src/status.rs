@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
+use crate::gateway::{RevokedView, TunnelKeyView};
+
 /// One agent's view of itself and of all other members.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -31,6 +33,12 @@ pub struct StatusDocument {
     /// without lanes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advertised_unix_seconds: Option<u64>,
+    /// The tunnel key of this gateway; absent on hosts without lanes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tunnel_key: Option<TunnelKeyView>,
+    /// Gateways of the own member that nobody is to believe any more, sorted by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub revoked_gateways: Vec<RevokedView>,
     /// Other members, sorted by name.
     pub members: Vec<MemberView>,
     /// Objects that were refused and are still offered, sorted by object.

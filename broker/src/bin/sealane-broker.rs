@@ -1,6 +1,9 @@
 //! Owns the program `sealane-broker`: flags, logs, signals, exit codes. Does not own the broker.
 
+use anyhow::Context;
 use clap::{Parser, ValueEnum};
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
 use sd_notify::NotifyState;
 use sealane_api::names::ClusterSetId;
 use sealane_broker::server::{
@@ -124,6 +127,7 @@ fn start_log(format: LogFormat) {
 
 #[tokio::main]
 async fn run(flags: Flags) -> anyhow::Result<()> {
+    keep_secrets().context("keeping credentials out of core dumps")?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let server = Server::start(config(flags), SignatureGate).await?;
@@ -138,6 +142,12 @@ async fn run(flags: Flags) -> anyhow::Result<()> {
     notify(NotifyState::Stopping);
     server.stop().await;
     Ok(())
+}
+
+/// Keeps the certificate authority's key and what members show out of core dumps and debuggers.
+fn keep_secrets() -> nix::Result<()> {
+    prctl::set_dumpable(false)?;
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)
 }
 
 fn config(flags: Flags) -> Config {

@@ -59,19 +59,17 @@ impl Channel {
     /// # Errors
     /// What `socket(2)`, `bind(2)` or `setsockopt(2)` report.
     pub fn open() -> Result<Self, Refusal> {
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        let mut socket = prepared()?;
         let port = socket.bind_auto()?.port_number();
-        socket.set_cap_ack(true)?;
-        socket.set_ext_ack(true)?;
-        // Before Linux 4.20 dumps come unfiltered; every reader filters again.
-        let _ = socket.set_netlink_get_strict_chk(true);
-        let fd = socket.as_fd();
-        let limit = TimeVal::seconds(ANSWER_SECONDS);
-        setsockopt(&fd, sockopt::ReceiveTimeout, &limit).map_err(Refusal::plain)?;
-        if setsockopt(&fd, sockopt::RcvBufForce, &BUFFER_BYTES).is_err() {
-            setsockopt(&fd, sockopt::RcvBuf, &BUFFER_BYTES).map_err(Refusal::plain)?;
-        }
         Ok(Self { socket, port, sequence: 0, buffer: Vec::with_capacity(READ_BYTES) })
+    }
+
+    /// Goes on with another socket of the same port: one whose dump was not read to its end refuses the
+    /// next one.
+    fn renew(&mut self) -> Result<(), Refusal> {
+        self.socket = prepared()?;
+        self.socket.bind(&SocketAddr::new(self.port, 0))?;
+        Ok(())
     }
 
     /// Returns the port number that the kernel puts on notices of what this socket changed.
@@ -105,7 +103,10 @@ impl Channel {
         let mut parts: Vec<Vec<u8>> = Vec::new();
         let mut ended = false;
         while !ended {
-            self.receive()?;
+            if let Err(broken) = self.receive() {
+                self.renew()?;
+                return Err(broken);
+            }
             ended = frames(&self.buffer, sequence..=sequence).any(|(frame, _)| ends(&frame));
             parts.push(self.buffer.clone());
         }
@@ -243,6 +244,22 @@ impl Channel {
     }
 }
 
+/// Makes a socket that has no port yet.
+fn prepared() -> Result<Socket, Refusal> {
+    let socket = Socket::new(NETLINK_ROUTE)?;
+    socket.set_cap_ack(true)?;
+    socket.set_ext_ack(true)?;
+    // Before Linux 4.20 dumps come unfiltered; every reader filters again.
+    let _ = socket.set_netlink_get_strict_chk(true);
+    let fd = socket.as_fd();
+    let limit = TimeVal::seconds(ANSWER_SECONDS);
+    setsockopt(&fd, sockopt::ReceiveTimeout, &limit).map_err(Refusal::plain)?;
+    if setsockopt(&fd, sockopt::RcvBufForce, &BUFFER_BYTES).is_err() {
+        setsockopt(&fd, sockopt::RcvBuf, &BUFFER_BYTES).map_err(Refusal::plain)?;
+    }
+    Ok(socket)
+}
+
 /// The messages of a datagram that answer `wanted`, with their headers.
 fn frames(
     datagram: &[u8],
@@ -271,4 +288,35 @@ fn aligned(length: usize) -> usize {
 /// Whether a refused dump means that there is nothing to dump.
 fn is_nothing_there(errno: Errno) -> bool {
     matches!(errno, Errno::ENOENT | Errno::EAFNOSUPPORT | Errno::EOPNOTSUPP | Errno::ENODEV)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+
+    use netlink_packet_route::link::LinkMessage;
+
+    use super::*;
+
+    #[test]
+    fn a_dump_that_broke_off_does_not_stand_in_the_way_of_the_next() {
+        let mut channel = Channel::open().unwrap();
+        let request = RouteNetlinkMessage::GetLink(LinkMessage::default());
+        channel.buffer = Vec::with_capacity(16);
+        let broken = channel.dump(&request).unwrap_err();
+        assert_eq!(broken.errno, Errno::EMSGSIZE);
+        let mut waiting = 0_u8;
+        let fd = channel.socket.as_raw_fd();
+        let left = nix::sys::socket::recv(
+            fd,
+            std::slice::from_mut(&mut waiting),
+            nix::sys::socket::MsgFlags::MSG_DONTWAIT | nix::sys::socket::MsgFlags::MSG_PEEK,
+        );
+        assert_eq!(left, Err(Errno::EAGAIN), "nothing of the broken one is left");
+        let port =
+            nix::sys::socket::getsockname::<nix::sys::socket::NetlinkAddr>(fd).unwrap().pid();
+        assert_eq!(port, channel.port(), "its changes are still known as its own");
+        channel.buffer = Vec::with_capacity(READ_BYTES);
+        assert!(channel.dump(&request).is_ok());
+    }
 }

@@ -25,11 +25,16 @@ use super::process;
 use super::shared::{Ended, Shared};
 use super::sockets::Sockets;
 use super::uapi_socket::UapiSocket;
+use super::ways::Ways;
 
 /// The longest wait, in milliseconds: the resolution of all timers.
 const TICK_MS: u16 = 100;
 /// How long a look at the link and at the socket file holds, unless there is news of links.
 const LOOK: Duration = Duration::from_secs(1);
+/// Changes of addresses and routes come in bursts; a burst is looked at once.
+const SETTLED: Duration = Duration::from_millis(50);
+/// Least time between two such looks.
+const REVIEW: Duration = Duration::from_secs(1);
 /// Handshake messages answered before timers and UAPI have their turn.
 const LETTERS: usize = 64;
 /// Clients of the UAPI socket at one time.
@@ -42,16 +47,28 @@ pub struct Control<'a> {
     outbound: Outbound,
     socket: UapiSocket,
     signals: SignalFd,
-    links: LinkWatch,
+    watches: Watches,
     connections: BTreeMap<u64, Connection>,
     next_connection: u64,
     next_look: Uptime,
+    /// When local addresses are held against the ways, if there is news of those.
+    review: Option<Uptime>,
+    last_review: Uptime,
+}
+
+/// News of this host.
+pub struct Watches {
+    /// Of its links.
+    pub links: LinkWatch,
+    /// Of its addresses and routes.
+    pub ways: LinkWatch,
 }
 
 /// What a wait was woken by.
 struct Wake {
     signal: bool,
     links: bool,
+    ways: bool,
     accept: bool,
     connections: Vec<(u64, PollFlags)>,
 }
@@ -64,7 +81,7 @@ impl<'a> Control<'a> {
         device: Device,
         socket: UapiSocket,
         signals: SignalFd,
-        links: LinkWatch,
+        watches: Watches,
     ) -> Self {
         let outbound = Outbound { trains: shared.offloads.gso, patience: Patience::Now };
         Self {
@@ -73,10 +90,12 @@ impl<'a> Control<'a> {
             outbound,
             socket,
             signals,
-            links,
+            watches,
             connections: BTreeMap::new(),
             next_connection: 0,
             next_look: Uptime::default(),
+            review: None,
+            last_review: Uptime::default(),
         }
     }
 
@@ -90,8 +109,14 @@ impl<'a> Control<'a> {
                 break;
             }
             if wake.links {
-                self.links.clear();
+                self.watches.links.clear();
             }
+            if wake.ways {
+                self.watches.ways.clear();
+                let now = self.shared.clock.now();
+                self.review = Some(now.after(SETTLED).max(self.last_review.after(REVIEW)));
+            }
+            self.review_local_addresses();
             if wake.links || self.shared.clock.now() >= self.next_look {
                 self.look_around();
             }
@@ -112,8 +137,13 @@ impl<'a> Control<'a> {
             PollFd::new(self.shared.stop_event().as_fd(), wanted),
             PollFd::new(self.shared.mailbox.event().as_fd(), wanted),
             PollFd::new(self.signals.as_fd(), wanted),
-            PollFd::new(self.links.as_fd(), wanted),
+            PollFd::new(self.watches.links.as_fd(), wanted),
             PollFd::new(self.socket.as_fd(), wanted),
+            // News that is known need not wake anybody once more.
+            PollFd::new(
+                self.watches.ways.as_fd(),
+                self.review.map_or(wanted, |_| PollFlags::empty()),
+            ),
         ];
         let fixed = ready.len();
         let clients = self.connections.values();
@@ -127,6 +157,7 @@ impl<'a> Control<'a> {
             signal: !events[2].is_empty(),
             links: !events[3].is_empty(),
             accept: !events[4].is_empty(),
+            ways: !events[5].is_empty(),
             connections: connections.filter(|(_, events)| !events.is_empty()).collect(),
         }
     }
@@ -139,6 +170,23 @@ impl<'a> Control<'a> {
         self.look_at_link();
         if !self.socket.is_ours() {
             self.shared.stop(Ended::SocketDeleted);
+        }
+    }
+
+    /// Once routes or addresses have changed: answering from the address that a peer last sent to is
+    /// right only while packets to it leave by that address's link.
+    fn review_local_addresses(&mut self) {
+        let now = self.shared.clock.now();
+        if self.review.is_none_or(|due| now < due) {
+            return;
+        }
+        self.review = None;
+        self.last_review = now;
+        match Ways::look(self.device.fwmark()) {
+            Ok(ways) => {
+                self.device.review_local_addresses(|remote, local| ways.lead(remote, local))
+            }
+            Err(error) => debug!(%error, "asking for this host's addresses"),
         }
     }
 
@@ -174,6 +222,7 @@ impl<'a> Control<'a> {
     fn tick(&mut self) {
         let mut out = Vec::new();
         self.device.tick(self.shared.clock.now(), &mut out);
+        self.device.forget_predecessor(self.shared.clock.now());
         self.send(&mut out);
     }
 

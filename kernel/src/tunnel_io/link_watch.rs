@@ -1,5 +1,5 @@
-//! Owns the news that links changed: a route netlink socket whose messages are not read for what
-//! they say, only that there were some. What changed is asked of the link itself.
+//! Owns the news that links changed, or addresses and routes: route netlink sockets whose messages are
+//! not read for what they say, only that there were some. What changed is asked of the kernel itself.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -12,7 +12,13 @@ use std::os::fd::AsRawFd;
 /// The multicast group of link messages (RTMGRP_LINK).
 const LINKS: u32 = libc::RTMGRP_LINK as u32;
 
-/// Readable after some link changed.
+/// The multicast groups of addresses and routes (RTMGRP_IPV4_IFADDR and its like).
+const WAYS: u32 = (libc::RTMGRP_IPV4_IFADDR
+    | libc::RTMGRP_IPV4_ROUTE
+    | libc::RTMGRP_IPV6_IFADDR
+    | libc::RTMGRP_IPV6_ROUTE) as u32;
+
+/// Readable after something of its kind changed.
 pub struct LinkWatch(OwnedFd);
 
 impl LinkWatch {
@@ -20,14 +26,26 @@ impl LinkWatch {
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn open() -> Result<Self, Errno> {
+    pub fn of_links() -> Result<Self, Errno> {
+        Self::open(LINKS)
+    }
+
+    /// Watches the addresses and routes of this network namespace.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn of_ways() -> Result<Self, Errno> {
+        Self::open(WAYS)
+    }
+
+    fn open(groups: u32) -> Result<Self, Errno> {
         let fd = socket(
             AddressFamily::Netlink,
             SockType::Raw,
             SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
             SockProtocol::NetlinkRoute,
         )?;
-        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, LINKS))?;
+        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
         Ok(Self(fd))
     }
 

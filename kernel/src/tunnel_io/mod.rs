@@ -25,6 +25,8 @@ pub mod receive;
 
 pub mod link_watch;
 
+pub mod ways;
+
 pub mod uapi_socket;
 
 pub mod connection;

@@ -11,7 +11,7 @@ use sealane_tunnel::device::Device;
 use thiserror::Error;
 use tracing::info;
 
-use super::control::Control;
+use super::control::{Control, Watches};
 use super::link_watch::LinkWatch;
 use super::offload::{Choices, Offloads, Release};
 use super::process;
@@ -70,8 +70,11 @@ pub fn run(settings: &Settings, ready: impl FnOnce()) -> Result<Ended, StartErro
     let seed = process::random_seed().map_err(StartError::Random)?;
     // The socket comes first: it tells a running tunnel from a link that merely has this name.
     let socket = UapiSocket::listen(&settings.name)?;
-    let links =
-        LinkWatch::open().map_err(|source| StartError::System { step: "netlink", source })?;
+    let watch = |source| StartError::System { step: "netlink", source };
+    let watches = Watches {
+        links: LinkWatch::of_links().map_err(watch)?,
+        ways: LinkWatch::of_ways().map_err(watch)?,
+    };
     let tun = Tun::create(&settings.name, settings.mtu, offloads)?;
     let sockets = Sockets::bind(0, 0, offloads).map_err(StartError::Sockets)?;
     let mut device = Device::new(seed);
@@ -80,7 +83,7 @@ pub fn run(settings: &Settings, ready: impl FnOnce()) -> Result<Ended, StartErro
         .map_err(|source| StartError::System { step: "event descriptors", source })?;
     info!(link = settings.name.as_str(), ?offloads, port = device.listen_port(), "tunnel is ready");
     ready();
-    let control = Control::new(&shared, device, socket, signals, links);
+    let control = Control::new(&shared, device, socket, signals, watches);
     Ok(run_threads(&shared, control))
 }
 

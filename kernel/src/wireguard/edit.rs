@@ -14,6 +14,9 @@ use crate::wireguard::WireguardError;
 #[derive(Default)]
 pub(super) struct DeviceEdit {
     pub(super) private_key: Option<SecretBytes>,
+    /// Whether the device has another key, whose sessions are to go on until there are new ones. The
+    /// kernel cannot.
+    pub(super) keeps_sessions: bool,
     pub(super) listen_port: Option<u16>,
     pub(super) mark: Option<u32>,
     /// In order of writing; the same peer may stand here more than once.
@@ -62,6 +65,9 @@ pub(super) enum PrefixEdit {
     /// Exactly these.
     Replace(Vec<IpNetwork>),
 }
+
+/// What a device without a private key says.
+const NO_KEY: PublicKey = PublicKey([0; 32]);
 
 impl DeviceEdit {
     pub(super) fn is_empty(&self) -> bool {
@@ -154,6 +160,7 @@ pub(super) fn device(
         if present.key == wanted.key { None } else { Some(keyring.private_key(&wanted.key)?) };
     Some(DeviceEdit {
         private_key,
+        keeps_sessions: present.key != wanted.key && present.key != NO_KEY,
         listen_port: differing(present.listen_port, wanted.listen_port),
         mark: differing(present.mark, wanted.mark),
         peers: Vec::new(),

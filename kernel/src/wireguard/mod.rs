@@ -246,14 +246,6 @@ impl Devices {
         self.control(link).write(link, DeviceEdit { peers, ..DeviceEdit::default() })
     }
 
-    /// Removes one peer, as [`Devices::delete_peers`] does.
-    ///
-    /// # Errors
-    /// [`WireguardError`] of the device.
-    pub fn delete_peer(&self, link: &LinkName, key: &PublicKey) -> Result<(), WireguardError> {
-        self.delete_peers(link, &BTreeSet::from([*key]))
-    }
-
     fn control(&self, link: &LinkName) -> &dyn Control {
         if self.sockets.is_served(link) { &self.sockets } else { &self.kernel }
     }

@@ -42,6 +42,9 @@ pub(super) fn version(line: &str) -> Option<String> {
 pub(super) fn requests(edit: DeviceEdit) -> Vec<Zeroizing<String>> {
     let mut requests = Vec::new();
     let mut text = opened();
+    if edit.keeps_sessions {
+        text.push_str("sealane_keep_sessions=true\n");
+    }
     if let Some(key) = &edit.private_key {
         push_hex(&mut text, "private_key", key.expose());
     }
@@ -200,6 +203,7 @@ impl Answer {
         };
         match name {
             "preshared_key" => peer.psk = psk_fingerprint(&*key_bytes(value)?),
+            "sealane_lags" => facts.lags = value == "true",
             "endpoint" => {
                 peer.endpoint = Some(value.parse().ok()?);
                 facts.endpoint = peer.endpoint;

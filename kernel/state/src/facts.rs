@@ -67,6 +67,8 @@ pub struct PeerFacts {
     pub counters: PeerCounters,
     /// Endpoint in use; moved by authenticated packets.
     pub endpoint: Option<SocketAddr>,
+    /// Whether it is still sent to under the key that our device had before its present one.
+    pub lags: bool,
 }
 
 /// Every rule and route of a host, foreign ones too, for walking the way of a packet.

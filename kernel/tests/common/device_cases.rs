@@ -44,7 +44,7 @@ pub(crate) fn peers_change_move_and_go(devices: &Devices, full: Peer) {
     put(devices, &after);
     assert_eq!(devices.observe(&link()).unwrap().0, after, "keys, keepalive and prefixes went");
     for _ in 0..2 {
-        devices.delete_peer(&link(), &key_of(1)).unwrap();
+        devices.delete_peers(&link(), &[key_of(1)].into()).unwrap();
     }
     assert_eq!(devices.observe(&link()).unwrap().0.peers.len(), 1);
 }

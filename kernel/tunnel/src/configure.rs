@@ -1,22 +1,29 @@
 //! Owns the application of a parsed UAPI `set` to a device. Owns neither its text (`uapi`) nor the
 //! sockets: a new port is bound by the caller first, and told with `set_listen_port`.
 
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
 use ipnetwork::IpNetwork;
 
-use crate::device::{Device, Keyed, LinkState};
+use crate::device::{Device, Keyed, LinkState, Predecessor};
 use crate::endpoint::{Endpoint, Outgoing};
 use crate::gate::Gate;
 use crate::key::{PrivateKey, PublicKey};
+use crate::lane::Fate;
 use crate::noise::Identity;
-use crate::uapi::{PrefixChange, SetDevice, SetPeer};
+use crate::uapi::{PrefixChange, SetDevice, SetPeer, Succession};
 use crate::uptime::Uptime;
+
+/// Whoever has not heard of a new key by then is not waited for any more.
+const LONGEST_SUCCESSION: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Device {
     /// Applies everything but the port; pushes the keepalives that a new interval asks for. The
     /// caller publishes [`Device::table`] afterwards and sets the mark on its sockets.
     pub fn configure(&mut self, change: SetDevice, now: Uptime, out: &mut Vec<Outgoing>) {
         if let Some(key) = change.private_key {
-            self.set_private_key(key, now);
+            self.set_private_key(key, change.succession, now);
         }
         if let Some(mark) = change.fwmark {
             self.fwmark = mark;
@@ -38,21 +45,47 @@ impl Device {
         }
     }
 
-    fn set_private_key(&mut self, key: Option<PrivateKey>, now: Uptime) {
+    /// Has every lane answer from another local address than one that `leads` says is no longer on the
+    /// way to its peer.
+    pub fn review_local_addresses(&self, leads: impl Fn(SocketAddr, IpAddr) -> bool) {
+        for member in self.members.values() {
+            // The lane is not held meanwhile: packets wait for it.
+            let question = member.peer.lane().local_in_question();
+            let Some((remote, local)) = question else { continue };
+            if leads(remote, local) {
+                member.peer.lane().found_on_the_way(local);
+            } else {
+                member.peer.lane().found_astray(local);
+            }
+        }
+    }
+
+    fn set_private_key(&mut self, key: Option<PrivateKey>, succession: Succession, now: Uptime) {
         if self.keyed.as_ref().map(|keyed| &keyed.private) == key.as_ref() {
             return;
         }
+        let before = self.keyed.take().filter(|_| succession == Succession::Smooth);
+        let before = before.map(|Keyed { identity, gate, .. }| Predecessor {
+            identity,
+            gate,
+            until: now.after(LONGEST_SUCCESSION),
+        });
+        let is_smooth = before.is_some();
         self.keyed = key.map(|private| {
             let identity = Identity::new(&private);
             let gate = Gate::new(identity.public(), self.seed.fork(), now);
-            Keyed { private, identity, gate }
+            Keyed { private, identity, gate, before }
         });
         if let Some(own) = self.public_key() {
             self.remove_member(&own);
         }
         let keys: Vec<PublicKey> = self.members.keys().copied().collect();
         for key in keys {
-            self.rekey_member(key, now);
+            if is_smooth {
+                self.succeed_member(key, Fate::IsRenewed, now);
+            } else {
+                self.rekey_member(key, now);
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use crate::backlog::Backlog;
 use crate::endpoint::Outgoing;
 use crate::gate::Gate;
 use crate::key::{PresharedKey, PrivateKey, PublicKey};
-use crate::lane::{Lane, Replaced};
+use crate::lane::{Fate, Lane, Replaced};
 use crate::noise::Identity;
 use crate::peer::Peer;
 use crate::seed::Seed;
@@ -33,6 +33,14 @@ pub(crate) struct Keyed {
     pub(crate) private: PrivateKey,
     pub(crate) identity: Identity,
     pub(crate) gate: Gate,
+    pub(crate) before: Option<Predecessor>,
+}
+
+/// The key before ours, as long as sessions go on under it.
+pub(crate) struct Predecessor {
+    pub(crate) identity: Identity,
+    pub(crate) gate: Gate,
+    pub(crate) until: Uptime,
 }
 
 /// One configured peer.
@@ -180,6 +188,17 @@ impl Device {
         }
     }
 
+    /// Forgets the private key before ours when its time is up, or no session goes on under it.
+    pub fn forget_predecessor(&mut self, now: Uptime) {
+        let Some(keyed) = &mut self.keyed else { return };
+        let is_over = keyed.before.as_ref().is_some_and(|before| before.until <= now);
+        let in_use = || self.members.values().any(|member| member.peer.lane().has_old());
+        if keyed.before.is_some() && (is_over || !in_use()) {
+            keyed.before = None;
+            self.members.values().for_each(|member| member.peer.lane().forget_old());
+        }
+    }
+
     /// Gives a peer fresh Noise state under a fresh index, after our private key changed.
     pub(crate) fn rekey_member(&mut self, key: PublicKey, now: Uptime) {
         let index = self.take_index(key);
@@ -204,15 +223,23 @@ impl Device {
         if self.members.get(&key).is_none_or(|member| member.psk == psk) {
             return;
         }
+        if let Some(member) = self.members.get_mut(&key) {
+            member.psk = psk;
+        }
+        self.succeed_member(key, Fate::RunsOut, now);
+    }
+
+    /// Gives a peer fresh Noise state under a fresh index; the session there is goes on until there is
+    /// a new one.
+    pub(crate) fn succeed_member(&mut self, key: PublicKey, fate: Fate, now: Uptime) {
         let index = self.take_index(key);
         let Some(member) = self.members.get_mut(&key) else { return };
         let before = std::mem::replace(&mut member.index, index);
-        member.psk = psk;
         let noise = self
             .keyed
             .as_ref()
             .and_then(|keyed| keyed.identity.noise(key, member.psk.as_ref(), index, &self.backlog));
-        let freed = match member.peer.lane().replace_psk(noise, now) {
+        let freed = match member.peer.lane().succeed(noise, fate, now) {
             Replaced::Fading => member.fading_index.replace(before),
             Replaced::Unused => Some(before),
         };

@@ -4,6 +4,7 @@
 use crate::device::{Device, Keyed, LinkState, Member};
 use crate::endpoint::{Endpoint, Outgoing};
 use crate::gate::Admission;
+use crate::lane::Key;
 use crate::refusal::Refusal;
 use crate::uptime::Uptime;
 use crate::wire::{self, Message};
@@ -26,10 +27,14 @@ impl Device {
         let keyed = self.keyed.as_mut().ok_or(Refusal::UnknownPeer)?;
         match wire::parse(message).ok_or(Refusal::Malformed)? {
             Message::Initiation { .. } => {
-                admit(keyed, message, from, now, out)?;
-                let claimed = keyed.identity.initiator(message)?;
+                let addressed = admit(keyed, message, from, now, out)?;
+                let identity = match (addressed, &keyed.before) {
+                    (Key::Before, Some(before)) => &before.identity,
+                    _ => &keyed.identity,
+                };
+                let claimed = identity.initiator(message)?;
                 let member = self.members.get(&claimed).ok_or(Refusal::UnknownPeer)?;
-                let answer = member.peer.lane().respond(message, from, now)?;
+                let answer = member.peer.lane().respond(message, addressed, from, now)?;
                 out.push(answer);
                 Ok(())
             }
@@ -51,15 +56,24 @@ impl Device {
     }
 }
 
+/// Says which of our keys a message that is admitted was made for, by its MAC1.
 fn admit(
     keyed: &mut Keyed,
     message: &[u8],
     from: Endpoint,
     now: Uptime,
     out: &mut Vec<Outgoing>,
-) -> Result<(), Refusal> {
-    match keyed.gate.admit(message, from.remote, now) {
-        Admission::Admit => Ok(()),
+) -> Result<Key, Refusal> {
+    let mut addressed = Key::Present;
+    let mut admission = keyed.gate.admit(message, from.remote, now);
+    if admission == Admission::Refuse(Refusal::Forged)
+        && let Some(before) = &mut keyed.before
+    {
+        addressed = Key::Before;
+        admission = before.gate.admit(message, from.remote, now);
+    }
+    match admission {
+        Admission::Admit => Ok(addressed),
         Admission::Refuse(refusal) => Err(refusal),
         Admission::Reply(reply) => {
             out.push(Outgoing { to: from, datagram: reply.to_vec() });

@@ -1,6 +1,7 @@
 //! Owns one lane: the sessions with one peer, where the peer is, what was counted, and the rules
 //! when an endpoint is believed and when a handshake is sent. Owns neither routing nor sockets.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::endpoint::{Endpoint, Outgoing};
@@ -56,11 +57,35 @@ pub enum Replaced {
     Unused,
 }
 
+/// What is done about a session whose keys have successors, until the new ones have taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It runs out by its age: the peer is to know the new keys.
+    RunsOut,
+    /// It is renewed: the peer may not have heard of the new keys yet.
+    IsRenewed,
+}
+
+/// Which of our keys a message was made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// The one before.
+    Before,
+    /// The present one.
+    Present,
+}
+
 /// One peer's changing state; lives behind the peer's lock.
 pub struct Lane {
     noise: Option<Noise>,
     fading: Option<Noise>,
+    fate: Fate,
+    /// When the successor of the sessions that fade took over.
+    succeeded: Option<Uptime>,
     endpoint: Option<Endpoint>,
+    /// A local address that no longer lies on the way to the peer: what still comes in there does not
+    /// have us answer from it.
+    stray: Option<IpAddr>,
     timers: Timers,
     traffic: Traffic,
     unconfirmed: Option<u32>,
@@ -86,7 +111,10 @@ impl Lane {
         Self {
             noise,
             fading: None,
+            fate: Fate::RunsOut,
+            succeeded: None,
             endpoint: None,
+            stray: None,
             timers: Timers::new(spread, now),
             traffic: Traffic::default(),
             unconfirmed: None,
@@ -95,15 +123,17 @@ impl Lane {
         }
     }
 
-    /// Takes up another pre-shared key. The session there is goes on, both ways, until both ends
-    /// have made one with the new key; a handshake for that is started by the next [`Lane::tick`].
-    pub fn replace_psk(&mut self, noise: Option<Noise>, now: Uptime) -> Replaced {
+    /// Takes up other keys. The session there is goes on, both ways, until both ends have made one
+    /// with the new keys; a handshake for that is started by the next [`Lane::tick`].
+    pub fn succeed(&mut self, noise: Option<Noise>, fate: Fate, now: Uptime) -> Replaced {
         let old = std::mem::replace(&mut self.noise, noise);
         self.unconfirmed = None;
         self.last_initiation = None;
         match old.filter(Noise::has_session) {
             Some(old) => {
                 self.fading = Some(old);
+                self.fate = fate;
+                self.succeeded = None;
                 self.timers.demanded(now);
                 self.switch = Switch::Wanted;
                 Replaced::Fading
@@ -129,6 +159,24 @@ impl Lane {
         self.timers.reset(now);
     }
 
+    /// Says whether what is sent still uses sessions under keys that have successors.
+    #[must_use]
+    pub fn lags(&self) -> bool {
+        self.switch != Switch::Done && self.fading.is_some()
+    }
+
+    /// Says whether there are sessions under keys that have successors.
+    #[must_use]
+    pub const fn has_old(&self) -> bool {
+        self.fading.is_some()
+    }
+
+    /// Ends the sessions under keys that have successors.
+    pub fn forget_old(&mut self) {
+        self.fading = None;
+        self.switch = Switch::Done;
+    }
+
     /// Where the peer is, as configured or learned.
     #[must_use]
     pub const fn endpoint(&self) -> Option<Endpoint> {
@@ -145,6 +193,24 @@ impl Lane {
         if let Some(endpoint) = &mut self.endpoint {
             endpoint.local = None;
         }
+    }
+
+    /// The peer's address and the local one that we answer from or would: is it still on the way?
+    #[must_use]
+    pub fn local_in_question(&self) -> Option<(SocketAddr, IpAddr)> {
+        let endpoint = self.endpoint?;
+        Some((endpoint.remote, endpoint.local.or(self.stray)?))
+    }
+
+    /// Takes note that `local` lies on the way to the peer; from now on it is answered from again.
+    pub fn found_on_the_way(&mut self, local: IpAddr) {
+        self.stray = self.stray.filter(|stray| *stray != local);
+    }
+
+    /// Takes note that `local` no longer lies on the way to the peer; the kernel chooses again.
+    pub fn found_astray(&mut self, local: IpAddr) {
+        self.stray = Some(local);
+        self.forget_local();
     }
 
     /// What was counted.
@@ -213,14 +279,13 @@ impl Lane {
         let Some(Message::Data { receiver, .. }) = wire::parse(message) else {
             return Err(Refusal::Malformed);
         };
-        let old = self.fading.as_mut().filter(|noise| noise.has_receiver(receiver));
-        let noise = old.or(self.noise.as_mut()).ok_or(Refusal::UnknownPeer)?;
+        let (key, noise) = self.noise_of(receiver)?;
         let packet = noise.decrypt(message, out)?;
         self.received(message.len(), from, now);
         let mut session = SessionNews::Same;
         if self.unconfirmed == Some(receiver) {
             self.unconfirmed = None;
-            self.session_confirmed(now);
+            self.session_confirmed(key, now);
             session = SessionNews::Confirmed;
         }
         Ok(Opened { packet, session })
@@ -235,13 +300,19 @@ impl Lane {
     pub fn respond(
         &mut self,
         initiation: &[u8],
+        key: Key,
         from: Endpoint,
         now: Uptime,
     ) -> Result<Outgoing, Refusal> {
         if self.last_initiation.is_some_and(|last| now.since(last) < INITIATION_INTERVAL) {
             return Err(Refusal::TooFast);
         }
-        let noise = self.noise.as_mut().ok_or(Refusal::UnknownPeer)?;
+        let noise = match key {
+            Key::Present => self.noise.as_mut(),
+            // Once it has the new sessions, a peer is not given further old ones.
+            Key::Before => self.fading.as_mut().filter(|_| self.switch != Switch::Done),
+        };
+        let noise = noise.ok_or(Refusal::UnknownPeer)?;
         let mut out = [0; wire::SCRATCH_LEN];
         let len = noise.shake(initiation, &mut out)?;
         let answer = &out[..len];
@@ -266,11 +337,14 @@ impl Lane {
         now: Uptime,
         out: &mut Vec<Outgoing>,
     ) -> Result<(), Refusal> {
-        let noise = self.noise.as_mut().ok_or(Refusal::UnknownPeer)?;
+        let Some(Message::Response { receiver, .. }) = wire::parse(response) else {
+            return Err(Refusal::Malformed);
+        };
+        let (key, noise) = self.noise_of(receiver)?;
         let mut scratch = [0; wire::SCRATCH_LEN];
         let len = noise.shake(response, &mut scratch)?;
         self.received(response.len(), from, now);
-        self.session_confirmed(now);
+        self.session_confirmed(key, now);
         self.push(&scratch[..len], now, out);
         self.release(now, out);
         Ok(())
@@ -281,7 +355,10 @@ impl Lane {
     /// # Errors
     /// The [`Refusal`].
     pub fn take_cookie(&mut self, reply: &[u8]) -> Result<(), Refusal> {
-        self.noise.as_mut().ok_or(Refusal::UnknownPeer)?.take_cookie(reply)?;
+        let Some(Message::CookieReply { receiver }) = wire::parse(reply) else {
+            return Err(Refusal::Malformed);
+        };
+        self.noise_of(receiver)?.1.take_cookie(reply)?;
         self.traffic.rx_bytes += reply.len() as u64;
         Ok(())
     }
@@ -370,33 +447,50 @@ impl Lane {
         }
     }
 
-    /// Lets the sessions of an old pre-shared key run out, and starts those of the new one.
+    /// Lets the sessions of old keys run out or be renewed, and starts those of the new ones.
     fn fade(&mut self, now: Uptime, out: &mut Vec<Outgoing>) {
         if self.switch == Switch::Wanted {
             self.switch = Switch::Started;
             self.initiate(now, out);
         }
         let mut scratch = [0; wire::SCRATCH_LEN];
-        if let Some(old) = &mut self.fading {
-            // What its timers ask for is the business of the new sessions.
-            let _ = old.tick(&mut scratch);
-            if !old.has_session() {
-                self.fading = None;
-                self.switch = Switch::Done;
-            }
+        let Some(old) = &mut self.fading else { return };
+        let asked = old.tick(&mut scratch);
+        let is_over = self.succeeded.is_some_and(|at| now.since(at) >= REJECT_AFTER);
+        if is_over || !old.has_session() {
+            return self.forget_old();
         }
+        // Otherwise what its timers ask for is the business of the new sessions.
+        if self.fate == Fate::IsRenewed
+            && self.switch != Switch::Done
+            && let Tick::Send(len) = asked
+        {
+            self.push(&scratch[..len], now, out);
+        }
+    }
+
+    /// The sessions that an index of ours belongs to.
+    fn noise_of(&mut self, receiver: u32) -> Result<(Key, &mut Noise), Refusal> {
+        let old = self.fading.as_mut().filter(|noise| noise.has_receiver(receiver));
+        let old = old.map(|noise| (Key::Before, noise));
+        old.or(self.noise.as_mut().map(|noise| (Key::Present, noise))).ok_or(Refusal::UnknownPeer)
     }
 
     fn received(&mut self, len: usize, from: Endpoint, now: Uptime) {
         self.traffic.rx_bytes += len as u64;
         self.timers.received(now);
+        let local = from.local.filter(|local| self.stray != Some(*local));
+        let from = Endpoint { local, ..from };
         if self.endpoint != Some(from) {
             self.endpoint = Some(from);
         }
     }
 
-    fn session_confirmed(&mut self, now: Uptime) {
-        self.switch = Switch::Done;
+    fn session_confirmed(&mut self, key: Key, now: Uptime) {
+        if key == Key::Present {
+            self.switch = Switch::Done;
+            self.succeeded.get_or_insert(now);
+        }
         self.traffic.last_handshake = Some(now);
         self.timers.established(now);
     }

@@ -1,6 +1,6 @@
 //! Owns the reading of the WireGuard cross-platform control protocol: text in, typed request out.
-//! Applies nothing. `sealane_accept_ip`, `sealane_replace_accept_ips` and the request
-//! `sealane_get=version` are our extension.
+//! Applies nothing. `sealane_keep_sessions`, `sealane_accept_ip`, `sealane_replace_accept_ips` and the
+//! request `sealane_get=version` are our extension.
 
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
@@ -25,6 +25,8 @@ pub enum Request {
 pub struct SetDevice {
     /// Our private key; the inner `None` unsets it.
     pub private_key: Option<Option<PrivateKey>>,
+    /// What becomes of the sessions under the private key before.
+    pub succession: Succession,
     /// UDP port; 0 picks one.
     pub listen_port: Option<u16>,
     /// Mark on what is sent; 0 unsets it.
@@ -33,6 +35,16 @@ pub struct SetDevice {
     pub replace_peers: bool,
     /// Peers, in the order given.
     pub peers: Vec<SetPeer>,
+}
+
+/// What becomes of sessions when the private key changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Succession {
+    /// They end, as with any WireGuard.
+    #[default]
+    Abrupt,
+    /// Each goes on until there is one under the new key with the same peer.
+    Smooth,
 }
 
 /// What a `set` changes in one peer; `None` leaves alone.
@@ -161,6 +173,10 @@ impl SetDevice {
             "private_key" => {
                 let bytes = key::bytes_from_hex(value).ok_or_else(bad)?;
                 self.private_key = Some(PrivateKey::new(bytes));
+            }
+            "sealane_keep_sessions" => {
+                yes(value).ok_or_else(bad)?;
+                self.succession = Succession::Smooth;
             }
             "listen_port" => self.listen_port = Some(number(value).ok_or_else(bad)?),
             "fwmark" => self.fwmark = Some(number(value).ok_or_else(bad)?),

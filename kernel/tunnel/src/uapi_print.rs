@@ -55,9 +55,9 @@ fn print_peer(text: &mut String, key: PublicKey, member: &Member, epoch: Duratio
         None => line(text, "preshared_key", "0".repeat(64)),
     }
     line(text, "protocol_version", 1);
-    let (endpoint, traffic, keepalive) = {
+    let (endpoint, traffic, keepalive, lags) = {
         let lane = member.peer.lane();
-        (lane.endpoint(), lane.traffic(), lane.keepalive())
+        (lane.endpoint(), lane.traffic(), lane.keepalive(), lane.lags())
     };
     if let Some(endpoint) = endpoint {
         line(text, "endpoint", endpoint.remote);
@@ -68,6 +68,9 @@ fn print_peer(text: &mut String, key: PublicKey, member: &Member, epoch: Duratio
     line(text, "tx_bytes", traffic.tx_bytes);
     line(text, "rx_bytes", traffic.rx_bytes);
     line(text, "persistent_keepalive_interval", keepalive);
+    if lags {
+        line(text, "sealane_lags", true);
+    }
     for prefix in &member.allowed {
         line(text, "allowed_ip", prefix);
     }

@@ -6,9 +6,11 @@ mod support;
 use std::net::SocketAddr;
 
 use proptest::prelude::*;
+use sealane_tunnel::key::PrivateKey;
 use sealane_tunnel::refusal::Refusal;
 use sealane_tunnel::wire;
 use support::{Host, connected, deliver, ip, pair, udp};
+use zeroize::Zeroizing;
 
 #[test]
 fn packets_of_both_families_pass_both_ways() {
@@ -231,6 +233,66 @@ fn changing_the_pre_shared_key_at_both_ends_loses_no_packet() {
 }
 
 #[test]
+fn a_new_private_key_takes_over_when_a_peer_knows_it_and_loses_no_packet() {
+    let (mut a, mut b) = connected();
+    let successor = Host::new(3, "192.0.2.1:51820");
+    let own = PrivateKey::new(Zeroizing::new([3; 32])).unwrap();
+    let mut sent = 0;
+    let mut exchange = |a: &mut Host, b: &mut Host| {
+        let there = a.send(&udp("10.1.0.1", "10.2.0.1", b"there"));
+        deliver(a, b, there);
+        let back = b.send(&udp("10.2.0.1", "10.1.0.1", b"back"));
+        deliver(b, a, back);
+        sent += 1;
+        assert_eq!((a.inbox.len(), b.inbox.len()), (sent, sent), "{:?}", a.refusals);
+    };
+    let handshake = |host: &mut Host| {
+        host.wait(1000);
+        let table = host.device.table();
+        table.peers().filter_map(|peer| peer.lane().reinitiate(host.now)).collect::<Vec<_>>()
+    };
+    let lags = |a: &Host| a.answer_to_get().contains("sealane_lags=true");
+
+    a.set(&format!("sealane_keep_sessions=true\nprivate_key={}\n", *own.expose_hex()));
+    assert_eq!(a.device.public_key(), Some(successor.public));
+    let too_early = ticked(&mut a);
+    assert_eq!(too_early[0].datagram.len(), wire::INITIATION_LEN);
+    deliver(&mut a, &mut b, too_early);
+    assert_eq!(b.refusals, [Refusal::UnknownPeer]);
+    exchange(&mut a, &mut b);
+    // Who does not know the new key yet renews the session under the old one.
+    let renewal = handshake(&mut b);
+    deliver(&mut b, &mut a, renewal);
+    exchange(&mut a, &mut b);
+    assert!(lags(&a));
+    assert_eq!(a.refusals, []);
+
+    b.add_peer(&successor, "sealane_accept_ip=10.1.0.0/16\n");
+    let initiation = handshake(&mut a);
+    deliver(&mut a, &mut b, initiation);
+    assert!(!lags(&a));
+    exchange(&mut a, &mut b);
+    let late = b.send(&udp("10.2.0.1", "10.1.0.1", b"late"));
+    b.set(&format!("public_key={}\nallowed_ip=10.1.0.0/16\n", successor.public.to_hex()));
+    exchange(&mut a, &mut b);
+    let renewal = handshake(&mut b);
+    assert_eq!(renewal.len(), 2, "one for each key");
+    let answers: usize = renewal.iter().map(|it| a.receive(&it.datagram, b.address).len()).sum();
+    assert_eq!(answers, 1, "the old key makes no further sessions");
+
+    a.wait(180_000);
+    ticked(&mut a);
+    a.device.forget_predecessor(a.now);
+    a.refusals.clear();
+    a.receive(&late[0].datagram, b.address);
+    assert_eq!(a.refusals.len(), 1, "and what it made has run out");
+    a.refusals.clear();
+    let old = renewal.iter().map(|it| a.receive(&it.datagram, b.address).len()).sum::<usize>();
+    assert_eq!(old, 0);
+    assert!(a.refusals.contains(&Refusal::Forged), "the old key is forgotten: {:?}", a.refusals);
+}
+
+#[test]
 fn setting_the_same_keys_again_keeps_the_session() {
     let (mut a, mut b) = connected();
     let text = a.answer_to_get().replace("get=1\n", "");
@@ -296,6 +358,24 @@ fn a_prefix_in_the_accept_set_may_be_sent_by_several_and_is_sent_to_one() {
     deliver(&mut second, &mut b, revoked);
     assert_eq!(b.refusals.len(), 2);
     a.wait(1);
+}
+
+#[test]
+fn an_address_that_is_no_longer_on_the_way_is_answered_from_once_it_is_again() {
+    let (mut a, mut b) = connected();
+    let own = b.address.ip();
+    let answers_from = |b: &mut Host| b.send(&udp("10.2.0.1", "10.1.0.1", b"back"))[0].to.local;
+    assert_eq!(answers_from(&mut b), Some(own), "where the peer last sent to");
+    b.device.review_local_addresses(|_, _| false);
+    assert_eq!(answers_from(&mut b), None, "as the kernel chooses");
+    let still = a.send(&udp("10.1.0.1", "10.2.0.1", b"by the old way"));
+    deliver(&mut a, &mut b, still);
+    assert_eq!(answers_from(&mut b), None, "the peer has not followed yet");
+    let a_address = a.address;
+    b.device.review_local_addresses(|remote, local| (remote, local) == (a_address, own));
+    let again = a.send(&udp("10.1.0.1", "10.2.0.1", b"again"));
+    deliver(&mut a, &mut b, again);
+    assert_eq!(answers_from(&mut b), Some(own));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use sealane_tests::bench::{memory, plan, throughput};
+use sealane_tests::bench::{lanes, memory, plan, throughput};
 
 const EXAMPLE: &str = "\
 Examples:
@@ -12,7 +12,7 @@ Examples:
   bench --rounds 9 --seconds 5 throughput  the tunnel against the bare link, at length
   bench memory                             what agent and tunnel hold of memory";
 
-/// Measures tunnel, plan and memory.
+/// Measures tunnel, plan, probing and memory.
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLE)]
 struct Flags {
@@ -32,6 +32,8 @@ enum Subject {
     Throughput,
     /// A full recomputation of the plan, for growing numbers of members.
     Plan,
+    /// Processor time that probing takes, for growing numbers of lanes.
+    Lanes,
     /// Resident memory of agent and tunnel.
     Memory,
 }
@@ -41,6 +43,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let wanted = |subject| flags.subjects.is_empty() || flags.subjects.contains(&subject);
     if wanted(Subject::Plan) {
         plan::measure();
+    }
+    if wanted(Subject::Lanes) {
+        lanes::measure()?;
     }
     if wanted(Subject::Memory) {
         memory::measure()?;

@@ -10,6 +10,7 @@ use sealane_agent::clock::Clock;
 use sealane_agent::gossip::Reception;
 use sealane_agent::keys::Keys;
 use sealane_agent::membership::Membership;
+use sealane_agent::paths::watched::News;
 use sealane_agent::trust::told::Hearsay;
 use sealane_agent::trust::{Outcome, Trust};
 use sealane_api::gossip::telling::Telling;
@@ -144,7 +145,7 @@ impl Agent {
     /// Takes one turn: what is due is sent, believed, told and planned.
     pub fn turn(&mut self, profile: &Profile, seen: &Observation, now: Now, did: &mut Did) {
         did.packets.extend(self.lanes.due(now.at));
-        self.stale |= self.lanes.has_news();
+        self.heed(did);
         if now.at >= self.next_tick {
             self.next_tick = now.at.after(TICK);
             self.tick(profile, seen, now, did);
@@ -159,11 +160,22 @@ impl Agent {
         }
     }
 
+    fn heed(&mut self, did: &mut Did) {
+        match self.lanes.take_news() {
+            News::Nothing => {}
+            News::Advice => {
+                self.lanes.advise(&mut self.plan);
+                did.wants_hand = true;
+            }
+            News::Verdict => self.stale = true,
+        }
+    }
+
     /// Takes what the hand saw.
     pub fn saw(&mut self, (before, seen): (&Observation, &Observation), now: Now) {
         self.stale |= before.facts.links != seen.facts.links;
         self.lanes.follow(now.at, &self.plan, seen);
-        self.stale |= self.lanes.tunnels_reported(now.at, seen, now.wall.0);
+        self.lanes.tunnels_reported(now.at, seen, now.wall.0);
         self.next_look = now.at.after(self.lanes.patrol());
     }
 
@@ -211,15 +223,14 @@ impl Agent {
                 did.packets.extend(answer.map(|answer| (link.clone(), answer)));
             }
             Body::Ask(question, bytes) => {
-                if let Some(lane) = self.lanes.to(inner.source) {
-                    let mut frames = self.lies.clone();
-                    frames.extend(self.gossip.answer(bytes));
-                    did.packets.push(lane.packet(Body::Answer(*question, frames)));
-                }
+                let mut frames = self.lies.clone();
+                frames.extend(self.gossip.answer(bytes));
+                let answer = Body::Answer(*question, frames);
+                did.packets.extend(self.lanes.packet_to(inner.source, answer));
             }
             Body::Answer(question, frames) => {
                 let told = self.gossip.told(inner.source, *question, frames);
-                let gateway = self.lanes.to(inner.source).map(|lane| &lane.target.gateway);
+                let gateway = self.lanes.gateway_at(inner.source);
                 let teller = gateway.and_then(|it| ClusterId::parse(&it.member.0).ok());
                 if let (Some(told), Some(teller)) = (told, teller) {
                     let outcome = self.hear(&told, &teller, self.facts(profile, seen), now);
@@ -259,7 +270,7 @@ impl Agent {
     /// Returns when something is due.
     #[must_use]
     pub fn next_wake(&self, now: Time) -> Time {
-        if self.stale {
+        if self.stale || self.lanes.has_news() {
             return Time::ZERO;
         }
         let wakes = self.lanes.next_wake(now).into_iter().chain(self.gossip.next_wake());
@@ -333,8 +344,7 @@ impl Agent {
         }
         let heard = std::mem::take(&mut self.lanes.heard);
         for (peer, question, bytes) in self.gossip.turn(now.at, heard, &self.lanes.peers()) {
-            let lane = self.lanes.to(peer);
-            did.packets.extend(lane.map(|lane| lane.packet(Body::Ask(question, bytes))));
+            did.packets.extend(self.lanes.packet_to(peer, Body::Ask(question, bytes)));
         }
     }
 
@@ -434,6 +444,7 @@ impl Agent {
             networks,
             probe4: None,
             slot: profile.slot,
+            second_slot: None,
             mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
             candidates: profile.candidates.clone(),
         };

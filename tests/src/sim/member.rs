@@ -351,7 +351,9 @@ impl Member {
             }
             facts.links.insert(name, uplink);
         }
-        for (index, (name, link)) in (100..).zip(&self.have.links) {
+        for (name, link) in &self.have.links {
+            // As on Linux, a link keeps its index whatever becomes of the others.
+            let index = 100 + name.as_str().bytes().last().map_or(0, u32::from);
             let ours = self.have.addresses.iter().filter(|it| it.link == *name);
             let addresses = ours.map(|it| it.net).collect();
             let seen = LinkFacts { index, mtu: link.mtu, running: true, addresses, ours: true };

@@ -42,6 +42,7 @@ fn no_packet_is_lost_while_an_agent_is_dead_nor_when_it_returns(family: Family) 
     let spanned = begin.elapsed().as_secs_f64();
     for flow in flows {
         let report = flow.stop().unwrap();
+        println!("agents killed: {} of {} packets lost", report.lost, report.sent);
         assert!(report.seconds + 3.0 > spanned, "{spanned} s: {report:?}");
         assert_eq!(report.lost, 0, "{report:?}");
     }
@@ -69,11 +70,14 @@ fn lanes_come_back_from_disk_while_the_broker_is_gone(family: Family) {
     let mut stage = Stage::joined("broker-gone", family);
     stage.broker.process.kill().unwrap();
     for (host, _, member) in stage.hosts() {
+        stage.endpoints_are_saved(&host);
         stage.agent(&host).kill().unwrap();
         kill_tunnels(&host);
+        let begin = Instant::now();
         stage.agent(&host).restart().unwrap();
         agent::answers(stage.agent(&host)).unwrap();
         agent::comes_to_reach(&host, &stage.others(member)).unwrap();
+        println!("cold start of {}: lanes {} ms later", host.name(), begin.elapsed().as_millis());
         let told = agent::status(&host).unwrap().broker.unwrap();
         assert!(!told.connected, "{told:?}");
     }
@@ -121,6 +125,7 @@ fn traffic_is_back_within_two_seconds_of_a_tunnels_death(family: Family) {
             .unwrap();
         for flow in flows {
             let report = flow.stop().unwrap();
+            println!("tunnel killed at {}: gap {:.0} ms", host.name(), report.longest_gap_ms);
             assert!(report.lost > 0, "nothing happened: {report:?}");
             assert!(report.longest_gap_ms <= TUNNEL_GAP_MS, "{}: {report:?}", host.name());
         }

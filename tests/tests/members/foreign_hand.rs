@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use sealane_tests::lab::address::Family;
 use sealane_tests::lab::host::Host;
-use sealane_tests::lab::wait::eventually;
+use sealane_tests::lab::wait::{eventually, until};
 use sealane_tests::product::agent;
+use sealane_tests::product::page::Page;
 use sealane_tests::product::traces::Traces;
 
-use crate::stage::{Stage, alone, shared};
+use crate::stage::{ENDLESS, Stage, alone, shared};
 
 /// Within which what a foreign hand did is undone.
 const REPAIR: Duration = Duration::from_secs(1);
@@ -82,26 +83,28 @@ fn what_a_foreign_hand_does_to_our_objects_is_undone_within_a_second() {
     let stage = Stage::joined("foreign-hand", Family::Dual);
     let (gateway, worker) = (&stage.berlin.gateway.host, &stage.berlin.worker.host);
     let edge = &stage.edge.host;
+    let mut slowest = Duration::ZERO;
     let everywhere = [gateway, worker, edge].map(|host| (host, &DEEDS[..]));
     let legs = [gateway, worker].map(|host| (host, &LEG_DEEDS[..]));
     let lanes = [gateway, edge].map(|host| (host, &LANE_DEEDS[..]));
     for (host, deeds) in everywhere.into_iter().chain(legs).chain(lanes) {
         for (deed, look) in deeds {
-            undone(host, deed, look, REPAIR);
+            slowest = slowest.max(undone(host, deed, look, REPAIR));
         }
     }
     stage.await_lanes();
     stage.loses_nothing();
     for deed in PEER_DEEDS {
-        undone(gateway, deed, PEERS, REPAIR);
+        slowest = slowest.max(undone(gateway, deed, PEERS, REPAIR));
     }
+    println!("foreign hand: the slowest repair took {} ms", slowest.as_millis());
     stage.await_lanes();
     stage.loses_nothing();
 }
 
-/// Does it, and waits until what is looked at is as before.
+/// Does it, waits until what is looked at is as before, and says how long that took.
 #[track_caller]
-fn undone(host: &Host, deed: &str, look: &str, within: Duration) {
+fn undone(host: &Host, deed: &str, look: &str, within: Duration) -> Duration {
     let before = host.shell(look).unwrap();
     assert!(!before.trim().is_empty(), "{}: `{look}` shows nothing", host.name());
     host.shell(deed).unwrap();
@@ -113,6 +116,7 @@ fn undone(host: &Host, deed: &str, look: &str, within: Duration) {
     let took = begin.elapsed();
     undone.unwrap();
     assert!(took <= within, "{}: `{deed}` is undone after {took:?}", host.name());
+    took
 }
 
 #[test]
@@ -151,4 +155,55 @@ fn objects_of_others_are_left_alone_even_where_they_look_like_ours() {
     stage.await_lanes();
     host.run("sealane leave").unwrap();
     before.same_as(&Traces::of(&host).unwrap()).unwrap();
+}
+
+/// Within which a fight is told, on a busy machine.
+const NOTICED: Duration = Duration::from_secs(30);
+/// How long the fight is watched after that.
+const FIGHT: Duration = Duration::from_secs(10);
+/// Repairs in that time, at most: waits are 1, 2, 4 and 8 s, then a patrol.
+const ROUNDS: f64 = 5.0;
+
+#[test]
+fn a_foreign_hand_that_never_rests_gets_ever_fewer_repairs_and_is_told() {
+    let _machine = alone();
+    let stage = Stage::joined("rival", Family::Dual);
+    let host = &stage.edge.host;
+    let v6 = stage.edge.app.link.addresses().into_iter().find(|it| it.is_ipv6()).unwrap();
+    let rules = host.shell(RULES).unwrap();
+    let flow = stage.flow_by(v6, 1000, ENDLESS);
+    flow.flows().unwrap();
+    let rival = "while :; do ip rule del priority 5186 2>/dev/null || true; done";
+    let rival = host.command("sh").args(["-c", rival]).spawn().unwrap();
+    let told = eventually(NOTICED, "the fight is told", || {
+        let problems = agent::status(host).map_err(|error| error.to_string())?.problems;
+        let told = problems.iter().find(|it| it.reason == "Undone" && it.thing.contains("5186"));
+        told.cloned().ok_or_else(|| format!("{problems:?}"))
+    })
+    .unwrap();
+    assert!(told.cause.contains("something else on this host has undone it"), "{told:?}");
+    assert!(told.next.contains("find and stop what does"), "{told:?}");
+
+    let repairs = || Page::of(host).unwrap().value("sealane_host_changes_total").unwrap();
+    let (before, begin) = (repairs(), Instant::now());
+    until(FIGHT * 2, "some time passes", || begin.elapsed() >= FIGHT).unwrap();
+    let rounds = repairs() - before;
+    assert!(rounds <= ROUNDS, "{rounds} repairs in {FIGHT:?}");
+
+    rival.kill().unwrap();
+    let begin = Instant::now();
+    eventually(PATROL, "the rules are whole again", || {
+        let now = host.shell(RULES).map_err(|error| error.to_string())?;
+        if now == rules { Ok(()) } else { Err(now) }
+    })
+    .unwrap();
+    let took = begin.elapsed();
+    // The family that nobody touched.
+    let report = flow.stop().unwrap();
+    println!(
+        "rival: {rounds} repairs in {FIGHT:?}, whole {took:?} after; IPv6 lost {}",
+        report.lost
+    );
+    assert_eq!(report.lost, 0, "{report:?}");
+    stage.loses_nothing();
 }

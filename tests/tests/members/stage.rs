@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use sealane_tests::lab::address::Family;
 use sealane_tests::lab::host::Host;
-use sealane_tests::lab::process::Process;
+use sealane_tests::lab::process::{Command, Process};
+use sealane_tests::lab::wait::until;
 use sealane_tests::product::broker::Broker;
 use sealane_tests::product::ground::Ground;
 use sealane_tests::product::reach::{self, Place};
@@ -103,15 +104,20 @@ impl Stage {
         }
     }
 
-    /// Starts every agent with a log that leaves nothing out.
-    pub(crate) fn start_talkative_agents(&mut self) {
+    /// Starts every agent by a command that the test completes.
+    pub(crate) fn start_agents_by(&mut self, complete: impl Fn(&Host, Command) -> Command) {
         for (host, settings, _) in self.hosts() {
             host.write_file(agent::CONFIG, &settings.text()).unwrap();
-            let program = host.command("sealane-agent").args(["--log-format", "json"]);
-            let process = program.args(["--log-level", "trace"]).spawn().unwrap();
+            let process = complete(&host, host.command("sealane-agent")).spawn().unwrap();
             agent::answers(&process).unwrap();
             self.agents.insert(host.name().to_owned(), process);
         }
+    }
+
+    /// Starts every agent with a log that leaves nothing out.
+    pub(crate) fn start_talkative_agents(&mut self) {
+        let words = ["--log-format", "json", "--log-level", "trace"];
+        self.start_agents_by(|_, agent| agent.args(words));
     }
 
     /// Makes the cluster a member.
@@ -130,7 +136,8 @@ impl Stage {
         admin::admit(&self.ground, "edge", &self.edge.networks(), &[&self.edge.host]).unwrap();
     }
 
-    fn join(&self, site: &ClusterSite) {
+    /// Makes a cluster a member.
+    pub(crate) fn join(&self, site: &ClusterSite) {
         let hosts = [&site.gateway.host, &site.worker.host];
         admin::admit(&self.ground, &site.name, &site.networks(), &hosts).unwrap();
         for host in hosts {
@@ -143,6 +150,16 @@ impl Stage {
         for (host, _, member) in self.hosts() {
             agent::comes_to_reach(&host, &self.others(member)).unwrap();
         }
+    }
+
+    /// Waits until a gateway's disk has where its lanes work, so that the next start is first to call.
+    pub(crate) fn endpoints_are_saved(&self, host: &Host) {
+        let is_gateway = !host.find("sealane-tunnel").unwrap().is_empty();
+        until(Duration::from_secs(15), "where lanes work is on the disk", || {
+            let known = host.read_file("/var/lib/sealane/endpoints.json");
+            !is_gateway || known.is_ok_and(|known| known.contains(':'))
+        })
+        .unwrap();
     }
 
     /// The members other than `own`.
@@ -225,7 +242,8 @@ impl Stage {
         self.flow_by(self.edge.app.link.addresses()[0], rate, span)
     }
 
-    fn flow_by(&self, to: IpAddr, rate: u32, span: Duration) -> Flow {
+    /// A flow to an address of the app behind the edge, whether packets come back or not.
+    pub(crate) fn flow_by(&self, to: IpAddr, rate: u32, span: Duration) -> Flow {
         self.echo.get_or_init(|| drive::udp_echo(&self.edge.app.host, ECHO_PORT).unwrap());
         let linger = Duration::from_secs(1);
         let pace = Pace { rate, span, size: 100, linger };

@@ -2,13 +2,16 @@
 //! host of the way there and back, and names the place that fails.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use sealane_tests::lab::address::{Family, nft_family};
 use sealane_tests::lab::host::Host;
 use sealane_tests::lab::wait::eventually;
 use sealane_tests::lab::wire::Exit;
+use sealane_tests::product::agent;
+use sealane_tests::product::site::SERVER_PORT;
+use sealane_tests::traffic::drive;
 use sealane_view::trace::{Outcome, Stage as Step, TraceDocument};
 
 use crate::stage::{Stage, shared};
@@ -44,6 +47,8 @@ fn a_trace_says_which_way_packets_go_and_names_the_place_that_fails() {
         a_firewall_before_the_answer_is_named(&near, *way, &far_worker, WAY[3]);
     }
     it_arrives(&near, last);
+    drive::http_server(&stage.tokyo.as_ref().unwrap().far.host, SERVER_PORT).unwrap();
+    a_gateway_that_answers_probes_and_forwards_nothing_is_named(&stage, last, &far_gateway);
     a_silent_agent_is_named(&mut stage, &near, last, &far_gateway);
 }
 
@@ -103,7 +108,29 @@ fn a_firewall_before_the_answer_is_named(
     assert_eq!((exit, told.outcome), (Exit::Code(1), Outcome::Fail), "{told:#?}");
 }
 
-/// Packets flow without an agent; where they go from its host is what nobody can tell then.
+/// Probes end at the gateway itself: for the status it is up, as all of its own is; what a firewall of
+/// others does behind it is told by the trace.
+fn a_gateway_that_answers_probes_and_forwards_nothing_is_named(
+    stage: &Stage,
+    (from, to): (IpAddr, IpAddr),
+    hollow: &Host,
+) {
+    let chain = "type filter hook forward priority 10\niifname sealane0 drop";
+    hollow.nft(&format!("table inet hollow {{\nchain forward {{\n{chain}\n}}\n}}\n")).unwrap();
+    let (near, server) = (&stage.berlin, SocketAddr::new(to, SERVER_PORT));
+    drive::http_get(&near.far.host, server).unwrap_err();
+    let (exit, told) = traced(&near.worker.host, from, to);
+    let place = "nft chain forward of table inet hollow drops it";
+    let verdict = format!("{from} -> {to} fails at {}: {place}", WAY[2]);
+    assert!(told.verdict.starts_with(&verdict), "{told:#?}");
+    assert_eq!(exit, Exit::Code(1));
+    agent::reaches(&near.gateway.host, &["edge", "tokyo"]).unwrap();
+    hollow.nft("delete table inet hollow").unwrap();
+    drive::http_get(&near.far.host, server).unwrap();
+}
+
+/// Packets flow without an agent, and the trace says so; where they go from its host is what nobody
+/// can tell then.
 fn a_silent_agent_is_named(
     stage: &mut Stage,
     on: &Host,
@@ -111,14 +138,24 @@ fn a_silent_agent_is_named(
     host: &Host,
 ) {
     stage.agent(host).kill().unwrap();
-    let named = eventually(Duration::from_secs(5), "the silent agent is named", || {
+    let verdict = format!(
+        "{from} -> {to} gets as far as {} by way of {}; peer {} at ",
+        WAY[2], WAY[1], WAY[2]
+    );
+    let parts = [
+        "carries packets, though its agent does not answer probes".to_owned(),
+        format!("the agent of {} does not tell what comes next", WAY[2]),
+    ];
+    // A tunnel that has nothing to send says so after 10 s.
+    let named = eventually(Duration::from_secs(20), "the silent agent is named", || {
         let (exit, told) = traced(on, from, to);
-        let verdict = format!("{from} -> {to} fails at {}: peer {} at ", WAY[1], WAY[2]);
-        let named =
-            told.verdict.starts_with(&verdict) && told.verdict.contains("does not answer probes");
-        if named && exit == Exit::Code(1) { Ok(()) } else { Err(told.verdict) }
+        let named = told.verdict.starts_with(&verdict)
+            && parts.iter().all(|part| told.verdict.contains(part));
+        if named && exit == Exit::Code(0) { Ok(()) } else { Err(told.verdict) }
     });
     named.unwrap();
+    // It is true.
+    drive::http_get(&stage.berlin.far.host, SocketAddr::new(to, SERVER_PORT)).unwrap();
 }
 
 /// Drops these packets and no others, by the chain that every firewall has.

@@ -1,6 +1,7 @@
 //! Owns how a status looks to people: who we are, the members, then every reason why not.
 
 use sealane_api::time::UnixTime;
+use sealane_view::gateway::{Replacement, TunnelKeyView};
 use sealane_view::status::{
     ClusterSetState, MemberState, MemberView, NetworksView, Role, Severity, StatusDocument,
 };
@@ -55,6 +56,13 @@ fn head(status: &StatusDocument, now: UnixTime, palette: Palette) -> String {
         table.row(["clusterset".to_owned(), version]).tone(1, tone);
     }
     broker(status, now, &mut table);
+    if let Some(key) = &status.tunnel_key {
+        table.row(["tunnel key".to_owned(), tunnel_key(key, now)]);
+    }
+    let revoked: Vec<&str> = status.revoked_gateways.iter().map(|it| it.gateway.as_str()).collect();
+    if !revoked.is_empty() {
+        table.row(["revoked".to_owned(), revoked.join(", ")]);
+    }
     if let Some(backend) = &status.backend {
         table.row(["wireguard".to_owned(), backend.clone()]);
     }
@@ -78,6 +86,16 @@ fn broker(status: &StatusDocument, now: UnixTime, table: &mut Table) {
         (format!("{} away for {since}: {cause}; lanes go on", broker.url), Tone::Bad)
     };
     table.row(["broker".to_owned(), text]).tone(1, tone);
+}
+
+fn tunnel_key(key: &TunnelKeyView, now: UnixTime) -> String {
+    let age = units::duration(now.0.saturating_sub(key.since_unix_seconds));
+    let replacement = match key.replacement {
+        None => "",
+        Some(Replacement::Announced) => ", being replaced: others are told of the next one",
+        Some(Replacement::Moving) => ", replacing the one before: lanes are moving",
+    };
+    format!("in use for {age}{replacement}")
 }
 
 fn members(status: &StatusDocument, now: UnixTime, palette: Palette) -> String {

@@ -22,6 +22,8 @@ pub fn good_status() -> Value {
             {"member": "edge-1", "state": "absent", "gateways": 0, "liveGateways": 0, "networks": {},
              "granted": ["192.168.7.0/24"], "reason": "it has not joined"}
         ],
+        "tunnelKey": {"publicKey": "AAAA", "sinceUnixSeconds": NOW - 7 * 86_400, "replacement": "moving"},
+        "revokedGateways": [{"gateway": "old", "below": 7, "toldUntilUnixSeconds": NOW + 86_400}],
         "backend": "userspace",
         "versions": {"sealane-agent": "0.1.0", "linux": "6.1.0"}
     })

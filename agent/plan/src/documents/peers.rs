@@ -55,7 +55,12 @@ fn view(
     };
     let carries = matches!(
         verdict.role,
-        LaneRole::Only | LaneRole::Best | LaneRole::Kept | LaneRole::Partial | LaneRole::LastResort
+        LaneRole::Only
+            | LaneRole::Best
+            | LaneRole::Kept
+            | LaneRole::Partial
+            | LaneRole::AgentSilent
+            | LaneRole::LastResort
     );
     let target = plan.probes.lanes.get(&id);
     let entries = world.gateways.get(&verdict.gateway).into_iter().flat_map(|it| &it.tunnels);
@@ -69,6 +74,7 @@ fn view(
         state: documents::state(verdict.state),
         since_unix_seconds: health.since.map(|since| since.0),
         carries,
+        agent_silent: verdict.role == LaneRole::AgentSilent,
         endpoint: seen.endpoint.or(tried),
         candidates: target.into_iter().flat_map(|t| &t.candidates).map(candidate).collect(),
         last_handshake_unix_seconds: seen.counters.last_handshake,

@@ -16,6 +16,7 @@ use std::time::Duration;
 use ipnetwork::IpNetwork;
 use sealane_plan::health::{EndpointAdvice, LaneHealth, LegHealth, PathState, Session};
 use sealane_plan::name::{GatewayId, LaneId, MemberId, NodeName, UnixSeconds};
+use sealane_plan::plan::Plan;
 use sealane_plan::remote::{
     Candidate, CandidateKind, GatewayState, Networks, RemoteGateway, RemoteTunnel,
 };
@@ -188,6 +189,26 @@ pub fn silent(world: &mut World, own: (&str, &str), remote: (&str, &str)) {
 pub fn tries(world: &mut World, own: (&str, &str), remote: (&str, &str), endpoint: &str) {
     let health = world.lanes.entry(lane(own, remote)).or_default();
     health.endpoint = EndpointAdvice::Try(endpoint.parse().unwrap());
+}
+
+/// Gives a remote gateway a further key, in the slot four above.
+pub fn second_key(world: &mut World, own: (&str, &str), of: (&str, &str), next: (&str, &str)) {
+    let id = lane(own, next);
+    world.psks.insert(id, PskFingerprint(id.remote.0[..8].try_into().unwrap()));
+    let gateway = world.gateways.get_mut(&self::id(of.0, of.1)).unwrap();
+    let first = gateway.tunnels[0].clone();
+    gateway.tunnels.push(RemoteTunnel { key: id.remote, slot: first.slot + 4, ..first });
+}
+
+/// Lets the devices of a plan have shaken hands with a key.
+pub fn shook_hands(world: &mut World, plan: &Plan, with: (&str, &str), at: u64) {
+    let key = key(with.0, with.1);
+    for (link, device) in &plan.host.devices {
+        if device.peers.contains_key(&key) {
+            let facts = world.host.peers.entry(link.clone()).or_default().entry(key).or_default();
+            facts.counters.last_handshake = Some(at);
+        }
+    }
 }
 
 /// Sets what probes say of the leg to a gateway.

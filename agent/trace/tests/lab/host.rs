@@ -181,6 +181,7 @@ impl Facts {
                 let key = key(number).to_string();
                 for view in self.peers.peers.iter_mut().filter(|it| it.public_key == key) {
                     view.state = state_of(state);
+                    view.agent_silent = *state == "silent";
                     view.path_mtu_bytes = rest.first().map(|mtu| parsed(mtu));
                 }
             }
@@ -248,6 +249,7 @@ impl Facts {
             state: PathState::Unknown,
             since_unix_seconds: None,
             carries: true,
+            agent_silent: false,
             endpoint: None,
             candidates: Vec::new(),
             last_handshake_unix_seconds: None,
@@ -326,7 +328,7 @@ fn key(number: &str) -> PublicKey {
 fn state_of(word: &str) -> PathState {
     match word {
         "up" => PathState::Up,
-        "down" => PathState::Down,
+        "down" | "silent" => PathState::Down,
         _ => PathState::Unknown,
     }
 }

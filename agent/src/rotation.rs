@@ -1,0 +1,239 @@
+//! Owns the replacement of this gateway's tunnel and pair keys, step by step, so that it can go on after
+//! a restart at any of them. Keeps no key itself; makes no lane.
+//!
+//! First others are told of both keys; then the device takes up the new one, and lane by lane follows
+//! as soon as the other end shakes hands with it; then the new one is told alone.
+
+use sealane_api::time::{DAY_SECONDS, UnixTime};
+use sealane_broker::store::{Store, StoreError};
+use serde::{Deserialize, Serialize};
+
+use crate::keys::{Keys, KeysError};
+
+/// The file: nothing in it is secret.
+const FILE: &str = "tunnel.json";
+/// A key that is as old is replaced.
+pub const LIFE_SECONDS: u64 = 90 * DAY_SECONDS;
+/// Others have this long to take a word that the broker has.
+const HEARD_SECONDS: u64 = 5;
+/// Without a broker peers hear of it inside the lanes; this is enough for that.
+const HEARD_FROM_PEERS_SECONDS: u64 = 60;
+/// Who has not followed by then is not waited for any more.
+const PATIENCE_SECONDS: u64 = DAY_SECONDS;
+/// Slots of the two entries of one gateway are this far apart, so that those of others are beside them.
+const APART: u8 = 4;
+/// Number of slots.
+const SLOTS: u8 = 8;
+
+/// What is on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    /// When the key in use was taken up, or an agent first kept account of it.
+    since: UnixTime,
+    /// How many keys were replaced; even and odd ones have different slots.
+    turn: u64,
+    /// Where the replacement stands, if one is under way.
+    step: Option<Step>,
+}
+
+/// A step of a replacement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Step {
+    /// Others are told of the new key; the old one is in use.
+    Announced(UnixTime),
+    /// The new key is in use; some lanes may still go by the old one.
+    Moving(UnixTime),
+    /// The old key is being removed.
+    Finishing,
+}
+
+/// What a step waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// When a broker last took our word.
+    pub told: Option<UnixTime>,
+    /// Whether the device has taken up the key that is to be in use.
+    pub taken_up: bool,
+    /// Lanes that still go by the key before.
+    pub lagging: usize,
+}
+
+/// The keys of the tunnel entries, as others see them.
+pub struct Rotation {
+    store: Store,
+    kept: Kept,
+}
+
+/// Why keys are not replaced.
+#[derive(Debug, thiserror::Error)]
+pub enum RotationError {
+    /// Something could not be written first.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Keys could not be made or kept.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// The file is not what this program writes.
+    #[error("{path}: {cause}; remove it: a replacement that was under way begins anew")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// Where it is wrong.
+        cause: String,
+    },
+}
+
+impl Rotation {
+    /// Goes on where the disk says that it was left; `keys` are those in use after that.
+    ///
+    /// # Errors
+    /// [`RotationError`] when the file is there and cannot be used, or nothing can be written.
+    pub fn resume(store: Store, keys: &mut Keys, now: UnixTime) -> Result<Self, RotationError> {
+        let kept = match store.load(FILE)? {
+            Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
+                let path = store.path(FILE).display().to_string();
+                RotationError::Damaged { path, cause: error.to_string() }
+            })?,
+            None => Kept { since: now, turn: 0, step: None },
+        };
+        let mut rotation = Self { store, kept };
+        match rotation.kept.step {
+            None => rotation.save(rotation.kept.clone())?,
+            Some(step) => {
+                let is_there = keys.load_second(&rotation.store)?;
+                match step {
+                    _ if !is_there && step != Step::Finishing => rotation.set_step(None)?,
+                    Step::Announced(_) => {}
+                    Step::Moving(_) => keys.swap(),
+                    Step::Finishing => {
+                        if is_there {
+                            keys.swap();
+                        }
+                        rotation.finish(keys)?;
+                    }
+                }
+            }
+        }
+        Ok(rotation)
+    }
+
+    /// Forgets it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the file cannot be removed.
+    pub fn remove(store: &Store) -> Result<(), StoreError> {
+        store.remove(FILE)
+    }
+
+    /// Returns since when the present key is in use.
+    pub fn since(&self) -> UnixTime {
+        self.kept.since
+    }
+
+    /// Returns where a replacement stands, if one is under way.
+    pub fn step(&self) -> Option<Step> {
+        self.kept.step
+    }
+
+    /// Returns the slots of the entry in use and, while there are two, of the other one; `base` is the
+    /// gateway's place among those of its member.
+    pub fn slots(&self, base: u8) -> (u8, Option<u8>) {
+        let slot = |turn: u64| (base + if turn.is_multiple_of(2) { 0 } else { APART }) % SLOTS;
+        let turn = self.kept.turn;
+        match self.kept.step {
+            None | Some(Step::Finishing) => (slot(turn), None),
+            Some(Step::Announced(_)) => (slot(turn), Some(slot(turn + 1))),
+            Some(Step::Moving(_)) => (slot(turn + 1), Some(slot(turn))),
+        }
+    }
+
+    /// Says whether the key is so old that it is to be replaced unasked.
+    pub fn is_due(&self, now: UnixTime) -> bool {
+        self.kept.step.is_none() && now >= self.kept.since.plus_seconds(LIFE_SECONDS)
+    }
+
+    /// Begins: makes the next keys, to be told beside those in use.
+    ///
+    /// # Errors
+    /// [`RotationError`]; nothing has begun then.
+    pub fn begin(&mut self, keys: &mut Keys, now: UnixTime) -> Result<(), RotationError> {
+        keys.make_second(&self.store)?;
+        if let Err(error) = self.set_step(Some(Step::Announced(now))) {
+            keys.second = None;
+            return Err(error.into());
+        }
+        tracing::info!("tunnel key is being replaced: others are told of the next one");
+        Ok(())
+    }
+
+    /// Takes the next step if it is time; says whether it was.
+    ///
+    /// # Errors
+    /// [`RotationError`]; the step is tried again then.
+    pub fn advance(
+        &mut self,
+        keys: &mut Keys,
+        standing: Standing,
+        now: UnixTime,
+    ) -> Result<bool, RotationError> {
+        let Some(step) = self.kept.step.filter(|step| step.is_over(standing, now)) else {
+            return Ok(false);
+        };
+        match step {
+            Step::Announced(_) => {
+                self.set_step(Some(Step::Moving(now)))?;
+                keys.swap();
+                tracing::info!(key = %keys.wireguard(), "the next tunnel key is in use");
+            }
+            Step::Moving(_) => {
+                self.set_step(Some(Step::Finishing))?;
+                self.finish(keys)?;
+            }
+            Step::Finishing => self.finish(keys)?,
+        }
+        Ok(true)
+    }
+
+    fn finish(&mut self, keys: &mut Keys) -> Result<(), RotationError> {
+        keys.keep_only_first(&self.store)?;
+        let turn = self.kept.turn + 1;
+        self.save(Kept { turn, step: None, ..self.kept.clone() })?;
+        tracing::info!(key = %keys.wireguard(), "tunnel key replaced");
+        Ok(())
+    }
+
+    fn set_step(&mut self, step: Option<Step>) -> Result<(), StoreError> {
+        let since = match step {
+            Some(Step::Moving(at)) => at,
+            _ => self.kept.since,
+        };
+        self.save(Kept { since, step, ..self.kept.clone() })
+    }
+
+    fn save(&mut self, kept: Kept) -> Result<(), StoreError> {
+        // Integers and names of steps always serialise.
+        self.store.save(FILE, &serde_json::to_vec(&kept).unwrap_or_default())?;
+        self.kept = kept;
+        Ok(())
+    }
+}
+
+impl Step {
+    fn is_over(self, standing: Standing, now: UnixTime) -> bool {
+        match self {
+            Self::Announced(since) => {
+                let is_told = standing.told.is_some_and(|told| told >= since);
+                let wait = if is_told { HEARD_SECONDS } else { HEARD_FROM_PEERS_SECONDS };
+                now >= since.plus_seconds(wait)
+            }
+            Self::Moving(since) => {
+                let has_moved = standing.taken_up && standing.lagging == 0;
+                let wait = if has_moved { HEARD_SECONDS } else { PATIENCE_SECONDS };
+                now >= since.plus_seconds(wait)
+            }
+            Self::Finishing => true,
+        }
+    }
+}
