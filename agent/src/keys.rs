@@ -35,7 +35,7 @@ pub struct Keys {
     /// Gives each lane its pre-shared key.
     pub pair: PairSecret,
     /// The identity key that is to take over when root lists it.
-    pub next_identity: Option<SigningSeed>,
+    next_identity: Option<SigningSeed>,
     /// The other entry that others are told of while the keys are replaced.
     pub second: Option<Entry>,
 }
@@ -100,6 +100,11 @@ impl Keys {
         Ok(public)
     }
 
+    /// Returns the public half of the identity key that is to come, if there is one.
+    pub fn next_identity_public(&self) -> Option<VerifyKey> {
+        self.next_identity.as_ref().map(SigningSeed::public)
+    }
+
     /// Has the identity key that was to come take over; the one before is gone from memory and disk.
     ///
     /// # Errors
@@ -114,16 +119,15 @@ impl Keys {
         store.remove(NEXT_IDENTITY)
     }
 
-    /// Reads the keys of the second entry; says whether they are there.
+    /// Reads the keys of the second entry, if they are there.
     ///
     /// # Errors
     /// [`KeysError`] when a file is damaged.
-    pub fn load_second(&mut self, store: &Store) -> Result<bool, KeysError> {
-        if store.load(NEXT_TUNNEL)?.is_none() || store.load(NEXT_PAIR)?.is_none() {
-            return Ok(false);
+    pub fn load_second(&mut self, store: &Store) -> Result<(), KeysError> {
+        if store.load(NEXT_TUNNEL)?.is_some() && store.load(NEXT_PAIR)?.is_some() {
+            self.second = Some(next_entry(store)?);
         }
-        self.second = Some(next_entry(store)?);
-        Ok(true)
+        Ok(())
     }
 
     /// Makes keys for a second entry, in place of any that an attempt before left.

@@ -86,37 +86,47 @@ pub enum RotationError {
 }
 
 impl Rotation {
-    /// Goes on where the disk says that it was left; `keys` are those in use after that.
+    /// Goes on where the disk says that it was left; `keys` are those in use after that. A disk that
+    /// takes nothing now is no reason not to start: what is to be written is tried again.
     ///
     /// # Errors
-    /// [`RotationError`] when the file is there and cannot be used, or nothing can be written.
+    /// [`RotationError`] when the file is there and cannot be used.
     pub fn resume(store: Store, keys: &mut Keys, now: UnixTime) -> Result<Self, RotationError> {
-        let kept = match store.load(FILE)? {
-            Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
+        let found = store.load(FILE)?;
+        let kept = match &found {
+            Some(bytes) => serde_json::from_slice(bytes).map_err(|error| {
                 let path = store.path(FILE).display().to_string();
                 RotationError::Damaged { path, cause: error.to_string() }
             })?,
             None => Kept { since: now, turn: 0, step: None },
         };
         let mut rotation = Self { store, kept };
-        match rotation.kept.step {
-            None => rotation.save(rotation.kept.clone())?,
+        let written = match rotation.kept.step {
+            None if found.is_some() => Ok(()),
+            None => rotation.save(rotation.kept.clone()).map_err(Into::into),
             Some(step) => {
-                let is_there = keys.load_second(&rotation.store)?;
-                match step {
-                    _ if !is_there && step != Step::Finishing => rotation.set_step(None)?,
-                    Step::Announced(_) => {}
-                    Step::Moving(_) => keys.swap(),
-                    Step::Finishing => {
-                        if is_there {
-                            keys.swap();
-                        }
-                        rotation.finish(keys)?;
-                    }
-                }
+                keys.load_second(&rotation.store)?;
+                rotation.take_up(step, keys)
             }
+        };
+        if let Err(error) = written {
+            tracing::warn!(%error, "how the tunnel key stands is not kept yet");
         }
         Ok(rotation)
+    }
+
+    fn take_up(&mut self, step: Step, keys: &mut Keys) -> Result<(), RotationError> {
+        match step {
+            // Without the other keys there is only what is in use.
+            Step::Announced(_) | Step::Moving(_) if keys.second.is_none() => self.set_step(None)?,
+            Step::Announced(_) => {}
+            Step::Moving(_) => keys.swap(),
+            Step::Finishing => {
+                keys.swap();
+                self.finish(keys)?;
+            }
+        }
+        Ok(())
     }
 
     /// Forgets it.
@@ -143,7 +153,8 @@ impl Rotation {
         let slot = |turn: u64| (base + if turn.is_multiple_of(2) { 0 } else { APART }) % SLOTS;
         let turn = self.kept.turn;
         match self.kept.step {
-            None | Some(Step::Finishing) => (slot(turn), None),
+            None => (slot(turn), None),
+            Some(Step::Finishing) => (slot(turn + 1), None),
             Some(Step::Announced(_)) => (slot(turn), Some(slot(turn + 1))),
             Some(Step::Moving(_)) => (slot(turn + 1), Some(slot(turn))),
         }

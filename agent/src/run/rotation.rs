@@ -17,7 +17,7 @@ impl Agent {
     pub fn rotate(&mut self) -> Answer {
         let now = self.now();
         let refuse = |fault, cause: String, next: &str| {
-            Refusal::new(fault, "no key was replaced", cause, next)
+            Refusal::new(fault, "the tunnel key is not being replaced", cause, next)
         };
         let next = "free the disk and try again";
         if self.departure.is_some() {
@@ -41,9 +41,9 @@ impl Agent {
             let cause = "a replacement is under way already".to_owned();
             return Err(refuse(Fault::State, cause, "sealane status shows how far it is"));
         }
-        rotation.begin(keys, now).map_err(|error| refuse(Fault::State, error.to_string(), next))?;
         keys.replace_gateway(&self.store)
             .map_err(|error| refuse(Fault::State, error.to_string(), next))?;
+        rotation.begin(keys, now).map_err(|error| refuse(Fault::State, error.to_string(), next))?;
         self.mark_stale();
         self.speak();
         let Some(session) = &self.session else { return answers::document(&()) };
@@ -81,8 +81,10 @@ impl Agent {
         let entry = session.trust.receiver().clusterset();
         let entry = entry.and_then(|list| list.members.get(&session.own.member));
         let (Some(keys), Some(entry)) = (&mut session.keys, entry) else { return };
-        let next = keys.next_identity.as_ref().map(sealane_api::keys::SigningSeed::public);
-        let Some(next) = next.filter(|next| entry.keys.contains(next)) else { return };
+        let Some(next) = keys.next_identity_public().filter(|next| entry.keys.contains(next))
+        else {
+            return;
+        };
         match keys.take_next_identity(&self.store) {
             Ok(()) => {
                 tracing::info!(fingerprint = next.fingerprint(), "the next identity key is in use");

@@ -302,12 +302,12 @@ fn a_revocation_is_told_for_131_days_and_kept_until_it_is_allowed() {
     let place = tempfile::tempdir().unwrap();
     let (mut author, keys, store) = author(place.path());
     author.revoke(&name("lost"), NOW).unwrap();
-    let mut told = |days: u64| {
+    let told = |days: u64| {
         let now = NOW.plus_seconds(days * DAY_SECONDS);
         let spec = author.advertise(&keys, None, wish(1420), now).unwrap();
         payload(&spec.cert)["revoked"].as_array().map_or(0, Vec::len)
     };
-    assert_eq!([0, 60, 130, 131].map(|days| told(days)), [1, 1, 1, 0]);
+    assert_eq!([0, 60, 130, 131].map(told), [1, 1, 1, 0]);
     let lost = GatewayId::parse("me.lost").unwrap();
     let mut author = Author::load(store.clone(), clusterset_id(), lost.clone()).unwrap();
     let error = author.advertise(&keys, None, wish(1420), NOW).unwrap_err().to_string();

@@ -108,6 +108,7 @@ fn a_crash_between_any_two_writes_of_the_end_leaves_one_whole_entry() {
         rotation.advance(&mut keys, TOLD, after(120)).unwrap_err();
         drop((rotation, keys, full));
         let (mut rotation, mut keys) = started(place.path());
+        assert_eq!(told(&rotation, &keys)[0], new, "{file}: it is in use, whatever the disk has");
         // The disk that refused the last step may have refused the first write of it.
         if rotation.step().is_some() {
             rotation.advance(&mut keys, TOLD, after(180)).unwrap();
@@ -115,6 +116,30 @@ fn a_crash_between_any_two_writes_of_the_end_leaves_one_whole_entry() {
         assert_eq!(told(&rotation, &keys), [new], "{file}");
         assert_eq!(keys.pair.public(), pair, "{file}");
     }
+}
+
+#[test]
+fn a_disk_that_takes_nothing_keeps_no_agent_from_starting() {
+    let place = tempfile::tempdir().unwrap();
+    let (mut rotation, mut keys) = started(place.path());
+    rotation.begin(&mut keys, NOW).unwrap();
+    rotation.advance(&mut keys, TOLD, after(60)).unwrap();
+    let store = Store::open(place.path()).unwrap();
+    let full = FullDisk::for_file(&store, "tunnel.key");
+    rotation.advance(&mut keys, TOLD, after(120)).unwrap_err();
+    let new = told(&rotation, &keys);
+    let (mut rotation, mut keys) = started(place.path());
+    assert_eq!((told(&rotation, &keys), rotation.step()), (new.clone(), Some(Step::Finishing)));
+    rotation.advance(&mut keys, TOLD, after(130)).unwrap_err();
+    drop(full);
+    assert!(rotation.advance(&mut keys, TOLD, after(140)).unwrap());
+    assert_eq!((told(&rotation, &keys), rotation.step()), (new, None));
+
+    let place = tempfile::tempdir().unwrap();
+    let store = Store::open(place.path()).unwrap();
+    let _full = FullDisk::for_file(&store, "tunnel.json");
+    let (rotation, keys) = started(place.path());
+    assert_eq!(told(&rotation, &keys).len(), 1);
 }
 
 #[test]
