@@ -184,6 +184,7 @@ impl Problem {
             Self::DuplicateTunnelKey { .. } => "DuplicateTunnelKey",
             Self::SlotShared { .. } => "SlotShared",
             Self::BadSlot { .. } => "BadSlot",
+            Self::LaneDown { role: LaneRole::AgentSilent, .. } => "AgentSilent",
             Self::LaneDown { .. } => "LaneDown",
             Self::LegDown(_) => "LegDown",
             Self::NoCandidate(_) => "NoCandidate",
@@ -382,9 +383,8 @@ impl Problem {
 /// What to look at when a gateway does not answer.
 fn wake(role: LaneRole) -> &'static str {
     match role {
-        LaneRole::LastResort => {
-            "see that UDP port 51820 of one side is open and that its host runs; if packets cross \
-             all the same, start sealane-agent there or let port 5183 in from its lane link"
+        LaneRole::AgentSilent => {
+            "start sealane-agent there, or let port 5183 in from its lane link; packets cross meanwhile"
         }
         _ => {
             "sealane peers shows its endpoint and last handshake: see that its host and tunnel run, \

@@ -166,7 +166,7 @@ fn death_is_told(gateway: &Host) -> Result<(), String> {
     if status.exit != Some(Exit::Code(1)) {
         return Err(format!("{status:?}"));
     }
-    for word in ["edge", "down", "its gateway", "LaneDown: lane to edge.edge"] {
+    for word in ["edge", "down", "its gateway", "lane to edge.edge: it"] {
         if !status.stdout.contains(word) {
             return Err(format!("no {word:?} in {}", status.stdout));
         }

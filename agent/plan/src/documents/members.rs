@@ -70,12 +70,11 @@ fn reason(world: &World, verdict: &MemberVerdict, lane: Option<(&GatewayId, Lane
         (verdict::MemberState::Down, _) if all == 0 => format!("there is none of {whose} gateways"),
         (verdict::MemberState::Down, Some((gateway, role @ LaneRole::AgentSilent))) => {
             let why = why(role);
-            format!("none of {whose} {all} gateways answers; {} {why}", gateway.gateway)
+            format!("{}; {} {why}", silent(whose, all), gateway.gateway)
         }
-        (verdict::MemberState::Down, _) if all == 1 => format!("{} does not answer", one(whose)),
-        (verdict::MemberState::Down, _) => format!("none of {whose} {all} gateways answers"),
+        (verdict::MemberState::Down, _) => silent(whose, all),
         (verdict::MemberState::Connecting, _) if all == 1 => {
-            format!("{} has not answered yet", one(whose))
+            format!("{whose} gateway has not answered yet")
         }
         (verdict::MemberState::Connecting, _) => {
             format!("none of {whose} {all} gateways has answered yet")
@@ -87,8 +86,11 @@ fn reason(world: &World, verdict: &MemberVerdict, lane: Option<(&GatewayId, Lane
     }
 }
 
-fn one(whose: &str) -> String {
-    format!("{whose} gateway")
+fn silent(whose: &str, all: usize) -> String {
+    match all {
+        1 => format!("{whose} gateway does not answer"),
+        _ => format!("none of {whose} {all} gateways answers"),
+    }
 }
 
 /// Returns why a lane carries, or why not, to follow the gateway's name in a sentence.
