@@ -144,14 +144,15 @@ fn a_kept_lab_stays_for_looking_around_until_it_is_removed() {
         let mut said = String::new();
         program.output.read_to_string(&mut said).unwrap();
         assert!(program.child.wait().unwrap().success());
-        let line = said.lines().find(|line| line.contains("enter left ip")).unwrap();
-        let mut words = line.split_whitespace();
-        let entered = Command::new(words.next().unwrap()).args(words).output().unwrap();
+        let usage =
+            |line: &'_ str| line.trim().strip_suffix(" HOST [COMMAND...]").map(str::to_owned);
+        let enter = said.lines().find_map(usage).unwrap();
+        assert!(said.lines().any(|line| line.starts_with("hosts: ") && line.contains(" left")));
+        let entered = Command::new(&enter).args(["left", "ip", "address"]).output().unwrap();
         let shown = String::from_utf8_lossy(&entered.stdout).into_owned();
         let complaint = String::from_utf8_lossy(&entered.stderr);
-        assert!(shown.contains("192.0.2.1/24"), "{line}: {shown}{complaint}");
-        let enter = line.split_whitespace().next().unwrap();
-        let ping = Command::new(enter).args(["left", "ping", "-nc1", "2001:db8::2"]).output();
+        assert!(shown.contains("192.0.2.1/24"), "{said}: {shown}{complaint}");
+        let ping = Command::new(&enter).args(["left", "ping", "-nc1", "2001:db8::2"]).output();
         assert!(ping.unwrap().status.success());
         let removed = example("remove", program.labs.path()).output().unwrap();
         assert_eq!(String::from_utf8_lossy(&removed.stdout), "removed 1\n");

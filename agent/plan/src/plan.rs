@@ -74,6 +74,9 @@ pub struct LaneTarget {
     pub max_mtu: u32,
     /// Addresses to try, in order.
     pub candidates: Vec<Candidate>,
+    /// Further peers that lead the same way, with their addresses: those of a gateway's other key while
+    /// it replaces one. What is found out of the lane holds for them.
+    pub companions: BTreeMap<PublicKey, Vec<Candidate>>,
     /// What is at stake should it die.
     pub traffic: Traffic,
 }
@@ -108,9 +111,12 @@ impl Plan {
     /// takes many steps, none of which changes anything else.
     pub fn advise(&mut self, lane: &LaneId, advice: EndpointAdvice) {
         let Some(target) = self.probes.lanes.get(lane) else { return };
-        let device = self.host.devices.get_mut(&target.link);
-        if let Some(peer) = device.and_then(|device| device.peers.get_mut(&lane.remote)) {
-            peers::advise(peer, &target.candidates, advice);
+        let Some(device) = self.host.devices.get_mut(&target.link) else { return };
+        let companions = target.companions.iter();
+        for (key, candidates) in companions.chain([(&lane.remote, &target.candidates)]) {
+            if let Some(peer) = device.peers.get_mut(key) {
+                peers::advise(peer, candidates, advice);
+            }
         }
     }
 }

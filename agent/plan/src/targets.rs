@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use sealane_state::rule::Family;
+use sealane_state::wireguard::PublicKey;
 
 use crate::election::Ranking;
 use crate::ground::Ground;
@@ -15,6 +16,7 @@ use crate::peers;
 use crate::plan::{LaneTarget, LegTarget, ProbeTargets, Traffic};
 use crate::prefix;
 use crate::problem::Problem;
+use crate::remote::Candidate;
 use crate::world::OwnGateway;
 
 /// Returns what this host probes.
@@ -44,7 +46,8 @@ pub fn choose(
             continue;
         }
         match lane_target(ground, outside, lane, traffic(ranking, place)) {
-            Some(target) => {
+            Some(mut target) => {
+                target.companions = companions(ground, outside, lane, ranking);
                 targets.lanes.insert(lane.id, target);
             }
             None => {
@@ -83,8 +86,22 @@ fn lane_target(
         destination,
         max_mtu: ground.lane_mtu.min(lane.tunnel.mtu),
         candidates: lanes::candidates(ground, outside, lane),
+        companions: BTreeMap::new(),
         traffic,
     })
+}
+
+fn companions(
+    ground: &Ground<'_>,
+    outside: &Outside,
+    lane: &Lane<'_>,
+    ranking: &Ranking<'_>,
+) -> BTreeMap<PublicKey, Vec<Candidate>> {
+    let leads_there = |other: &&&Lane<'_>| {
+        other.id != lane.id && other.claimant.id == lane.claimant.id && other.link == lane.link
+    };
+    let others = ranking.lanes.iter().filter(leads_there);
+    others.map(|it| (it.id.remote, lanes::candidates(ground, outside, it))).collect()
 }
 
 /// Returns the two addresses of probes. IPv4 where both gateways name an address for it, for only one

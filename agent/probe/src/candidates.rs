@@ -235,12 +235,14 @@ impl CandidateSearch {
         }
     }
 
-    /// Notes that the lane works, by better evidence than the tunnel's: probes are answered.
-    pub fn working(&mut self, now: Time, report: &TunnelReport) {
+    /// Notes that the lane works, by better evidence than the tunnel's: probes are answered, or were a
+    /// moment ago. A tunnel that was made anew since is told where.
+    pub fn working(&mut self, now: Time, report: &TunnelReport) -> Choice {
         self.next = now.after(LOOK);
         self.received = Some(Received { bytes: report.received_bytes, grew: now });
         self.joined.retain(|_, since| now.since(*since.get_or_insert(now)) < MOVING);
         self.rest(report);
+        self.last.filter(|_| report.endpoint.is_none()).map_or(Choice::LeaveAlone, Choice::Set)
     }
 
     /// Takes an address that a peer which is silent has most likely moved to, once the attempt under way

@@ -265,6 +265,9 @@ fn a_lane_whose_probes_are_answered_is_left_alone_whatever_the_tunnel_counts() {
     path.received(Time(9), &reply).unwrap();
     assert_eq!(path.tunnel_reported(Time(10), &silent), Choice::LeaveAlone);
     assert_eq!(path.report().trying, None);
+    // A tunnel that was made anew knows nothing, and probes have not missed a reply yet.
+    assert_eq!(path.tunnel_reported(Time(11), &unheard(None)), Choice::Set(at(ROAMED)));
+    assert_eq!(path.tunnel_reported(Time(12), &silent), Choice::LeaveAlone);
 }
 
 proptest! {

@@ -77,6 +77,7 @@ fn target(number: u16) -> Result<(LaneId, LaneTarget), Box<dyn std::error::Error
         destination: Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 1, number).into(),
         max_mtu: 1420,
         candidates: Vec::new(),
+        companions: BTreeMap::new(),
         traffic: Traffic::Bound,
     };
     Ok((LaneId { own: PublicKey([0xff; 32]), remote: PublicKey(key) }, target))
