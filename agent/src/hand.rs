@@ -5,6 +5,7 @@ mod pace;
 mod peers;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -113,6 +114,7 @@ pub fn take_charge(host: Host, strings: Strings) -> std::io::Result<()> {
             aim: None,
             known: Vec::new(),
             edited: 0,
+            endpoints: Endpoints::new(),
             rivalry: Rivalry::default(),
         };
         runtime.block_on(hand.keep());
@@ -132,6 +134,8 @@ struct Hand {
     known: Vec<Change>,
     /// Peers edited since that was last told.
     edited: usize,
+    /// Where peers were when that was last told.
+    endpoints: Endpoints,
     rivalry: Rivalry,
 }
 
@@ -152,6 +156,9 @@ impl Survey {
         now < self.until
     }
 }
+
+/// Where peers are, by link and key.
+type Endpoints = BTreeMap<(LinkName, PublicKey), SocketAddr>;
 
 /// Nobody listens any more.
 struct Unheard;
@@ -217,6 +224,7 @@ impl Hand {
         let lacking = |host: &Arc<HostState>| peers::lacking(host, pass.seen.ours.devices.clone());
         self.known = wanted.as_ref().map(lacking).unwrap_or_default();
         self.aim = wanted;
+        self.endpoints = endpoints(&pass.seen.facts.peers);
         Ok((pass, rest))
     }
 
@@ -227,6 +235,9 @@ impl Hand {
         let Some(wanted) = wanted else { return true };
         let Some(aim) = &self.aim else { return false };
         let Some(steps) = peers::edits(&wanted, aim) else { return false };
+        for step in &steps {
+            tracing::debug!(change = %step, "peer edited");
+        }
         let outcome = self.host.apply(&steps, self.strings.keys.as_ref());
         self.edited += outcome.applied;
         self.aim = Some(wanted);
@@ -234,13 +245,16 @@ impl Hand {
     }
 
     /// Looks at the devices alone; returns whether they lack what they did not lack before. Tells what
-    /// they say of their peers if somebody asks.
+    /// they say of their peers if somebody asks, and where a peer has moved: a tunnel that is made anew is
+    /// told that.
     async fn glance(&mut self) -> Result<bool, Unheard> {
         let Some(aim) = self.aim.clone() else { return Ok(false) };
         let (devices, peers) = self.host.devices(aim.devices.keys());
         let lacks = peers::lacking(&aim, devices);
         let has_strayed = lacks.iter().any(|step| !self.known.contains(step));
-        if self.strings.wish.borrow().search.is_some() || self.edited > 0 {
+        let before = std::mem::replace(&mut self.endpoints, endpoints(&peers));
+        let has_moved = before != self.endpoints;
+        if self.strings.wish.borrow().search.is_some() || self.edited > 0 || has_moved {
             let glance = Glance { peers, edited: std::mem::take(&mut self.edited) };
             self.strings.events.send(Event::Glance(glance)).await.map_err(|_| Unheard)?;
         }
@@ -301,6 +315,13 @@ impl Hand {
             }
         }
     }
+}
+
+fn endpoints(peers: &BTreeMap<LinkName, BTreeMap<PublicKey, PeerFacts>>) -> Endpoints {
+    let all = peers.iter().flat_map(|(link, peers)| {
+        peers.iter().filter_map(move |(key, facts)| Some(((link.clone(), *key), facts.endpoint?)))
+    });
+    all.collect()
 }
 
 /// Waits for what the monitor tells; for ever where there is none.

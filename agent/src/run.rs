@@ -327,6 +327,9 @@ impl Agent {
         self.stale |= two.flat_map(|gateway| &gateway.tunnels).any(|tunnel| {
             handshake(&before, &tunnel.key) != handshake(&seen.facts.peers, &tunnel.key)
         });
+        if self.wish.borrow().search != self.paths.search() {
+            self.set_wish();
+        }
     }
 
     /// Takes what changed of paths.

@@ -21,6 +21,10 @@ use super::set::PathSet;
 use super::watched::{News, Watched};
 use super::ways::{candidate, families};
 
+/// A lane that has begun to work is looked at this soon: should its tunnel die, the next one has to be
+/// told where it worked.
+const AT_ONCE: Duration = Duration::from_millis(20);
+
 /// The lanes of a gateway.
 pub type Lanes = PathSet<LaneId, LaneTarget>;
 
@@ -94,12 +98,16 @@ impl Lanes {
         })
     }
 
-    /// Returns how often what devices say of their peers is wanted; `None` while all lanes work. The
-    /// search for a peer's address goes by it.
+    /// Returns how often what devices say of their peers is wanted; `None` while all lanes work at known
+    /// addresses. The search for a peer's address goes by it, and a tunnel that is made anew by what was
+    /// learnt of the one before.
     pub fn search(&self) -> Option<Duration> {
         let pace = |lane: &Watched<LaneTarget>| match lane.report().state {
             State::Unknown => Some(FIRST_ATTEMPT),
             State::Down => Some(LOOK),
+            State::Up if lane.last_endpoint().is_none() => Some(AT_ONCE),
+            // Which of its two keys a gateway uses is told by its handshakes.
+            State::Up if !lane.target().companions.is_empty() => Some(LOOK),
             State::Up => None,
         };
         self.iter().filter_map(|(_, lane)| pace(lane)).min()

@@ -11,7 +11,7 @@ use sealane_probe::path::Transmit;
 use sealane_probe::responder::Responder;
 use sealane_probe::seed::Seed;
 use sealane_probe::time::Time;
-use sealane_state::facts::Observation;
+use sealane_state::facts::{Observation, PeerFacts};
 use sealane_state::wireguard::PublicKey;
 
 use super::lanes::{Lanes, TunnelFacts};
@@ -77,6 +77,21 @@ fn the_step_of_a_search_is_no_reason_for_a_plan() {
         steps.push(mesh.lanes.tunnels_reported(mesh.now, &facts, 0));
     }
     assert!(steps.contains(&News::Advice) && !steps.contains(&News::Verdict), "{steps:?}");
+}
+
+#[test]
+fn devices_are_asked_until_it_is_known_where_each_lane_works() {
+    let mut mesh = Mesh::of(2, Traffic::Bound);
+    mesh.advance(Duration::from_secs(10));
+    assert!(mesh.lanes.search().is_some(), "all are up, and nobody knows where");
+    let mut facts = TunnelFacts::new();
+    for (id, target) in &mesh.targets {
+        let endpoint = Some(([192, 0, 2, 1], 51820).into());
+        let peers = facts.entry(target.link.clone()).or_default();
+        peers.insert(id.remote, PeerFacts { endpoint, ..PeerFacts::default() });
+    }
+    mesh.lanes.tunnels_reported(mesh.now, &facts, 0);
+    assert_eq!(mesh.lanes.search(), None);
 }
 
 /// Lanes to gateways that all answer, but for one that may be deaf.

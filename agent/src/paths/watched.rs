@@ -160,6 +160,10 @@ impl<Target: End> Watched<Target> {
     ) -> Result<(Received, News), Rejected> {
         self.looked();
         let reply = self.path.received(now, bytes)?;
+        // Whoever answers is where the tunnel has found it by now, which need not be where it was sought.
+        if self.path.report().state == State::Up {
+            self.advice = EndpointAdvice::Leave;
+        }
         Ok((reply, self.news()))
     }
 
@@ -170,6 +174,8 @@ impl<Target: End> Watched<Target> {
         let seen = (session, report.received_bytes);
         self.session = self.silence.looked(now, self.path.report().state, seen);
         self.advice = device::advice(self.path.tunnel_reported(now, &report));
+        tracing::trace!(state = ?self.path.report().state, endpoint = ?report.endpoint,
+            advice = ?self.advice, "tunnel reported");
         self.news()
     }
 
