@@ -19,6 +19,7 @@ use sealane_tests::lab::wait::eventually;
 use sealane_tests::product::agent::{self, CONFIG};
 use sealane_tests::product::ground::Ground;
 use sealane_tests::traffic::drive;
+use sealane_view::membership::NextIdentityDocument;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -152,6 +153,18 @@ impl Reader {
                 let identity = agent::status(&self.edge).unwrap().identity.unwrap();
                 let told = at_desk(&self.edge, line);
                 assert!(told.contains(&identity.fingerprint), "`{line}`: {told}");
+            }
+            ["sealane", "gateway", "rotate"] => {
+                drop(at_desk(&self.gateway, line));
+                agent::comes_to_reach(&self.gateway, &["edge-1"]).unwrap();
+            }
+            ["sealane", "gateway", "revoke", "NAME"] => {
+                drop(at_desk(&self.gateway, &line.replace("NAME", "lost")));
+            }
+            ["sealane", "identity", "rotate"] => drop(self.next_identity()),
+            ["sealane", "member", "update", "--add-identity"] => {
+                let (key, list) = (self.next_identity(), "--dir clusterset --cluster edge-1");
+                self.as_admin(&format!("{line} {key} {list} --kubeconfig admin.kubeconfig"));
             }
             ["sealane", "status" | "peers" | "routes"] if self.pin.is_empty() => {
                 drop(self.gateway.run(&format!("{line} --help")).unwrap());
@@ -293,6 +306,13 @@ impl Reader {
         }
     }
 
+    /// The key that the edge's identity is to have; the same each time until it is listed.
+    fn next_identity(&self) -> String {
+        agent::document::<NextIdentityDocument>(&self.edge, "identity rotate")
+            .unwrap()
+            .next_identity
+    }
+
     /// The edge, which has joined, with a later token.
     fn renew(&self, line: &str) {
         let token = format!("{DESK}/edge-1-renewed.token");
@@ -368,6 +388,7 @@ fn make(arguments: &[&str]) {
         ["demo", _] => "/demo --keep",
         ["demo-down"] => "/demo --down",
         ["test"] => "cargo test --locked --workspace",
+        ["test-deep"] => "/fuzz --seconds",
         ["build"] => "cargo build --release --locked --workspace --bins",
         _ => ":",
     };
