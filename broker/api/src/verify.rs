@@ -3,6 +3,7 @@
 
 pub mod advertisement;
 pub mod certificate;
+mod spoken;
 pub mod clusterset;
 pub mod envelope;
 pub mod identity;

@@ -1,8 +1,9 @@
 //! PROTOCOL.md 4.2, steps 6 to 8: is the advertisement the gateway's own, in order, and within its grant?
 
 use super::Context;
-use super::certificate::{Certified, is_new};
+use super::certificate::Certified;
 use super::envelope::Envelope;
+use super::spoken::{self, Said};
 use crate::advertisement::{AdvertisementPayload, MAX_LIFE_SECONDS, Networks};
 use crate::certificate;
 use crate::checks::Checks;
@@ -28,21 +29,13 @@ pub fn authentic(
     certified: &Certified,
 ) -> Result<AdvertisementPayload, Rejected> {
     let id = &envelope.id;
-    let budget = context.budget(&id.member);
-    if !checks.is_signed(budget, &certified.key, Statement::Advertisement, &envelope.signed)? {
-        return Err(Reason::BadSignature.about(id.to_string()));
-    }
+    spoken::signed(context, checks, envelope, certified, Statement::Advertisement)?;
     let payload = AdvertisementPayload::parse(&envelope.signed.payload)?;
     certificate::check_clusterset(&payload.clusterset, &context.list.id)?;
     certificate::check_member(&payload.member, &id.member)?;
     certificate::check_gateway(&payload.gateway, id.gateway.as_str())?;
-    if payload.cert != envelope.cert.digest() {
-        return Err(Reason::CertSwapped.about(id.to_string()));
-    }
-    certificate::check_life(payload.issued, payload.expires, MAX_LIFE_SECONDS)?;
-    if is_new(context, envelope) && context.now > payload.expires {
-        return Err(Reason::Expired.about(id.to_string()));
-    }
+    let said = Said { cert: payload.cert, issued: payload.issued, expires: payload.expires };
+    spoken::in_time(context, envelope, &said, MAX_LIFE_SECONDS)?;
     Ok(payload)
 }
 

@@ -3,10 +3,11 @@
 
 use super::Context;
 use super::advertisement::{Order, order};
-use super::certificate::{Certified, certified, is_new};
+use super::certificate::{Certified, certified};
 use super::envelope::Envelope;
 use super::identity::{entry, identity};
 use super::judge::revocable;
+use super::spoken::{self, Said};
 use crate::advertisement::State;
 use crate::certificate::{self, Revocation};
 use crate::checks::Checks;
@@ -108,23 +109,15 @@ fn authentic(
     certified: &Certified,
 ) -> Result<ServicePayload, Rejected> {
     let id = &envelope.id;
-    let budget = context.budget(&id.member);
-    if !checks.is_signed(budget, &certified.key, Statement::Service, &envelope.signed)? {
-        return Err(Reason::BadSignature.about(id.to_string()));
-    }
+    spoken::signed(context, checks, envelope, certified, Statement::Service)?;
     let payload = ServicePayload::parse(&envelope.signed.payload)?;
     certificate::check_clusterset(&payload.clusterset, &context.list.id)?;
     certificate::check_member(&payload.member, &id.member)?;
     if payload.namespace != id.namespace.as_str() || payload.name != id.name.as_str() {
         return Err(Reason::EnvelopeMismatch.about("the payload names another service"));
     }
-    if payload.cert != envelope.cert.digest() {
-        return Err(Reason::CertSwapped.about(id.to_string()));
-    }
-    certificate::check_life(payload.issued, payload.expires, MAX_LIFE_SECONDS)?;
-    if is_new(context, envelope) && context.now > payload.expires {
-        return Err(Reason::Expired.about(id.to_string()));
-    }
+    let said = Said { cert: payload.cert, issued: payload.issued, expires: payload.expires };
+    spoken::in_time(context, envelope, &said, MAX_LIFE_SECONDS)?;
     Ok(payload)
 }
 
