@@ -245,8 +245,12 @@ impl Agent {
     }
 }
 
-/// Others may still have lanes with gateways that are none any more.
+/// Others may still have lanes with gateways that are none any more. What is on its way to a broker is
+/// no problem yet.
 fn farewell_problems(session: &Session, unsaid: Option<&PublishError>) -> Vec<ProblemView> {
+    if session.line.state.connected && unsaid.is_none() {
+        return Vec::new();
+    }
     let why = unsaid.map(|cause| format!(": {cause}")).unwrap_or_default();
     let Some(writer) = session.writer() else { return Vec::new() };
     let one = |gateway: GatewayId| {

@@ -1,4 +1,4 @@
-//! Owns our nftables table on this host: reads it, replaces it, proves it unchanged. Does not own
+//! Owns our nftables table on this host: reads it, changes it, proves it unchanged. Does not own
 //! any other table, nor what the rules mean.
 
 mod generation;
@@ -12,6 +12,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Instant;
 
 use sealane_state::filter::FilterTable;
+use sealane_state::nft_edit;
 use sealane_state::nft_text::{self, NftTextError};
 use sealane_state::owner::FILTER_TABLE;
 
@@ -170,9 +171,16 @@ impl Nft {
             self.run_text("delete", nft_text::REMOVAL)?;
             return self.forget();
         };
-        let text = nft_text::replacement(table, record::tag)?;
+        let whole = nft_text::replacement(table, record::tag)?;
+        let mut edited = self.edited(table)?;
         for _ in 0..ATTEMPTS {
-            if let Some(record) = self.replace(table, &text)? {
+            let edit = edited.take();
+            let written = match self.write(table, edit.as_deref().unwrap_or(&whole)) {
+                // What the edit was made for is no longer there.
+                Err(NftError::Refused { .. }) if edit.is_some() => continue,
+                written => written?,
+            };
+            if let Some(record) = written {
                 let saved = statefile::write(&self.path, &record);
                 self.record = Some(record);
                 return saved.map_err(|fault| NftError::Record { path: self.path.clone(), fault });
@@ -181,11 +189,21 @@ impl Nft {
         Err(NftError::NotAsWritten)
     }
 
+    /// The text that only changes what differs, where our table stands as we wrote it.
+    fn edited(&self, wanted: &FilterTable) -> Result<Option<String>, NftError> {
+        let Some(record) = &self.record else { return Ok(None) };
+        let shown = self.listing(&["-s", "-n"])?;
+        let Some(stands) = shown.and_then(|shown| record.table_if_shown(&shown)) else {
+            return Ok(None);
+        };
+        Ok(nft_edit::edit(&stands, wanted, record::tag)?.filter(|text| !text.is_empty()))
+    }
+
     /// Writes the table and lists it; `None` unless the generations prove that no other transaction
     /// lies between, so that what is listed is what was written.
-    fn replace(&mut self, table: &FilterTable, text: &str) -> Result<Option<Record>, NftError> {
+    fn write(&mut self, table: &FilterTable, text: &str) -> Result<Option<Record>, NftError> {
         let before = generation()?;
-        self.run_text("replace", text)?;
+        self.run_text("write", text)?;
         self.record = None;
         let written = generation()?;
         let shown = self.listing(&["-s", "-n"])?;

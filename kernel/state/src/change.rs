@@ -49,7 +49,7 @@ pub enum Change {
     AddRule(Rule),
     /// Remove a rule.
     DeleteRule(Rule),
-    /// Replace our whole nftables table in one transaction.
+    /// Make our nftables table this one, in one transaction.
     ReplaceFilter(FilterTable),
     /// Remove our nftables table.
     DeleteFilter,

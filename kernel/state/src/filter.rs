@@ -7,7 +7,7 @@ use ipnetwork::IpNetwork;
 
 use crate::rule::Family;
 
-/// The whole table; replaced in one transaction whenever anything in it differs.
+/// The whole table; what differs is changed in one transaction.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FilterTable {
     /// Named interval sets of prefixes, by name.

@@ -11,6 +11,7 @@ pub mod link;
 pub mod name;
 pub mod neighbour;
 pub mod nft_text;
+pub mod nft_edit;
 pub mod owner;
 pub mod route;
 pub mod rule;

@@ -74,6 +74,16 @@ pub fn replacement(
     table: &FilterTable,
     tag: impl Fn(&FilterRule) -> u64,
 ) -> Result<String, NftTextError> {
+    check(table)?;
+    let comment = |rule: &FilterRule| Some(format!("{COMMENT_PREFIX}{:016x}", tag(rule)));
+    Ok(format!("{REMOVAL}{}", nft::table_text_with(table, comment)))
+}
+
+/// Says whether the table can be written as text in which nothing stands for something else.
+///
+/// # Errors
+/// [`NftTextError`] names the first name, rule or element that cannot.
+pub fn check(table: &FilterTable) -> Result<(), NftTextError> {
     for (name, set) in &table.sets {
         check_elements(checked_name(name)?, set)?;
     }
@@ -81,8 +91,7 @@ pub fn replacement(
         checked_name(name)?;
         chain.rules.iter().try_for_each(|rule| check_rule(name, &rule.0))?;
     }
-    let comment = |rule: &FilterRule| Some(format!("{COMMENT_PREFIX}{:016x}", tag(rule)));
-    Ok(format!("{REMOVAL}{}", nft::table_text_with(table, comment)))
+    Ok(())
 }
 
 /// Returns nft's name of the element type of a set.

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::iter;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::sys::prctl::set_timerslack;
 
@@ -18,6 +20,9 @@ const HEADER: usize = 16;
 
 /// How long the receiver blocks before it looks whether the flow is over.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// How many spans of lost packets a report names.
+const SPANS_TOLD: usize = 10;
 
 /// What a flow prints when the first packet has come back.
 pub const FLOWING: &str = "flowing";
@@ -63,7 +68,7 @@ pub fn run(to: SocketAddr, pace: Pace, stop: &AtomicBool) -> io::Result<FlowRepo
     let socket = udp(SocketAddr::new(any, 0))?;
     // Not connected: errors of the path, such as "no route", must not end the flow.
     let (sent, over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-    let begin = Instant::now();
+    let (begin, began_at) = (Instant::now(), SystemTime::now());
     let receiver = {
         let (socket, sent, over) = (socket.try_clone()?, Arc::clone(&sent), Arc::clone(&over));
         socket.set_read_timeout(Some(LOOK))?;
@@ -73,7 +78,24 @@ pub fn run(to: SocketAddr, pace: Pace, stop: &AtomicBool) -> io::Result<FlowRepo
     let span = begin.elapsed();
     over.store(true, Ordering::Release);
     let tally = receiver.join().map_err(|_| io::Error::other("receiver died"))?;
-    Ok(tally.report(sent.load(Ordering::Acquire), span))
+    let sent = sent.load(Ordering::Acquire);
+    let due = |number| began_at + interval(pace.rate) * u32::try_from(number).unwrap_or(u32::MAX);
+    let lost_at = tally.holes(sent).take(SPANS_TOLD);
+    let lost_at =
+        lost_at.map(|hole| format!("{} x {}", time_of_day(due(hole.start)), hole.end - hole.start));
+    let lost_at = lost_at.collect();
+    Ok(FlowReport { lost_at, ..tally.report(sent, span) })
+}
+
+fn interval(rate: u32) -> Duration {
+    Duration::from_secs(1) / rate.max(1)
+}
+
+/// As logs write it, without the day.
+fn time_of_day(at: SystemTime) -> String {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (of_day, ms) = (since.as_secs() % 86_400, since.subsec_millis());
+    format!("{:02}:{:02}:{:02}.{ms:03}", of_day / 3600, of_day / 60 % 60, of_day % 60)
 }
 
 struct Progress<'a> {
@@ -84,7 +106,7 @@ struct Progress<'a> {
 
 /// By the clock, not by intervals: what a late wake-up missed is sent at once, so the rate holds.
 fn send(socket: &UdpSocket, to: SocketAddr, pace: Pace, progress: &Progress<'_>) {
-    let interval = Duration::from_secs(1) / pace.rate.max(1);
+    let interval = interval(pace.rate);
     let count = pace.span.as_nanos() / interval.as_nanos().max(1);
     let mut packet = vec![0; pace.size.max(HEADER)];
     for number in 0..u64::try_from(count).unwrap_or(u64::MAX) {
@@ -156,6 +178,13 @@ impl Tally {
         self.complete + self.ahead.len() as u64
     }
 
+    /// Numbers below `sent` that never came back, in order.
+    fn holes(&self, sent: u64) -> impl Iterator<Item = Range<u64>> {
+        let there = self.ahead.iter().copied().chain([sent]);
+        let from = iter::once(self.complete).chain(self.ahead.iter().map(|number| number + 1));
+        from.zip(there).filter(|(from, to)| from < to).map(|(from, to)| from..to)
+    }
+
     fn count(&mut self, number: u64, sent_at: Duration, now: Duration) {
         self.longest_gap = self.longest_gap.max(now.saturating_sub(self.last));
         self.last = now;
@@ -188,6 +217,7 @@ impl Tally {
             rtt_p50_ms: percentile(50),
             rtt_p99_ms: percentile(99),
             seconds: span.as_secs_f64(),
+            lost_at: Vec::new(),
         }
     }
 }
@@ -206,9 +236,11 @@ mod tests {
         for (number, at) in [(0, 1), (1, 2), (4, 50), (3, 51), (3, 52)] {
             tally.count(number, ms(0), ms(at));
         }
+        let holes: Vec<Range<u64>> = tally.holes(6).collect();
         let report = tally.report(6, ms(70));
         assert_eq!((report.sent, report.received, report.lost), (6, 4, 2));
         assert_eq!((report.duplicates, report.reordered), (1, 1));
+        assert_eq!(holes, [1..3, 5..6]);
         assert!((report.longest_gap_ms - 48.0).abs() < 1e-9, "{report:?}");
     }
 
