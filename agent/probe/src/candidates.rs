@@ -8,7 +8,7 @@
 //! until the peer's next one came; the better address has its chance at the next loss of the lane.
 //!
 //! A lane that worked and falls silent when its peer advertises an address that is new has most likely
-//! moved there: that address is tried at once.
+//! moved there: that address is tried as soon as replies are overdue, before the lane is found down.
 //!
 //! The first round through the list is quick: `sealane-tunnel` calls a new endpoint at once, and an
 //! answer that comes after its turn is believed all the same, because the lane roams to it. The last
@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::health::Doubt;
 use crate::seed::Seed;
 use crate::time::Time;
 
@@ -34,6 +35,8 @@ pub const PATIENT_ROUNDS: u32 = 3;
 /// A lane without a received byte for this long is searched for again: probes alone bring some
 /// every second.
 pub const QUIET: Duration = Duration::from_secs(5);
+/// A peer that is believed to have moved was not heard from for this long.
+pub const SILENCE: Duration = Duration::from_millis(150);
 /// An address that joined the list this long before the lane fell silent has nothing to do with it.
 pub const MOVING: Duration = Duration::from_secs(15);
 /// A session older than this is no longer used by WireGuard (REJECT_AFTER_TIME).
@@ -92,6 +95,15 @@ pub enum Choice {
     LeaveAlone,
     /// Set it to this.
     Set(SocketAddr),
+}
+
+/// Whether a list has an address that the one before had not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Joined {
+    /// It has.
+    Some,
+    /// It has not, or the lane never worked: then all are new.
+    None,
 }
 
 /// The search for the address of one lane.
@@ -163,7 +175,8 @@ impl CandidateSearch {
     ///
     /// Progress is kept: what stays on the list keeps its count, what is new joins the round under
     /// way, and an attempt goes on unless its address left the list.
-    pub fn set_candidates(&mut self, candidates: &[Candidate]) {
+    /// Returns whether an address joined the list of a lane that had worked.
+    pub fn set_candidates(&mut self, candidates: &[Candidate]) -> Joined {
         let mut listed: BTreeMap<SocketAddr, Source> = BTreeMap::new();
         let learnt = self.tried.keys().filter(|known| known.source == Source::Learnt);
         for candidate in candidates.iter().chain(learnt) {
@@ -174,12 +187,14 @@ impl CandidateSearch {
         let counts: BTreeMap<SocketAddr, u32> =
             self.tried.iter().map(|(known, tries)| (known.address, *tries)).collect();
         self.joined.retain(|known, _| listed.contains_key(&known.address));
+        let before = self.joined.len();
         if self.last.is_some() {
             let joined = listed.iter().filter(|(address, _)| !counts.contains_key(address));
             let joined = joined.map(|(address, source)| (*source, *address));
             self.joined
                 .extend(joined.map(|(source, address)| (Candidate { source, address }, None)));
         }
+        let joined = if self.joined.len() > before { Joined::Some } else { Joined::None };
         self.tried = listed
             .into_iter()
             .map(|(address, source)| {
@@ -190,6 +205,7 @@ impl CandidateSearch {
         if self.attempt.is_some_and(|attempt| !self.is_known(attempt.address)) {
             self.attempt = None;
         }
+        joined
     }
 
     /// Returns what to do with the endpoint now, given what the tunnel reports.
@@ -200,7 +216,6 @@ impl CandidateSearch {
         self.next = now.after(LOOK);
         let grew = self.count(now, report.received_bytes);
         if let Some(address) = self.moved_to(now) {
-            self.begin(now, address, FIRST_ATTEMPT);
             return Choice::Set(address);
         }
         if self.works(now, report) {
@@ -245,10 +260,31 @@ impl CandidateSearch {
         self.last.filter(|_| report.endpoint.is_none()).map_or(Choice::LeaveAlone, Choice::Set)
     }
 
-    /// Takes an address that a peer which is silent has most likely moved to, once the attempt under way
-    /// has had its time.
+    /// Notes that replies are overdue on a lane that is not yet found down. Once there is `Doubt::Grave`,
+    /// an address that is new is tried; nothing else is touched.
+    pub fn doubted(&mut self, now: Time, report: &TunnelReport, doubt: Doubt) -> Choice {
+        self.next = now.after(LOOK);
+        self.count(now, report.received_bytes);
+        if doubt == Doubt::Grave
+            && let Some(address) = self.moved_to(now)
+        {
+            return Choice::Set(address);
+        }
+        let attempt = self.attempt.filter(|attempt| now < attempt.until);
+        let unset = attempt.filter(|attempt| report.endpoint != Some(attempt.address));
+        unset.map_or(Choice::LeaveAlone, |attempt| Choice::Set(attempt.address))
+    }
+
+    /// Says whether there is an address that the peer may have moved to, or that is being tried as one.
+    #[must_use]
+    pub fn may_have_moved(&self) -> bool {
+        !self.joined.is_empty() || self.attempt.is_some()
+    }
+
+    /// Begins with an address that a peer which is silent has most likely moved to, once the attempt
+    /// under way has had its time.
     fn moved_to(&mut self, now: Time) -> Option<SocketAddr> {
-        let is_silent = self.received.is_none_or(|received| now.since(received.grew) >= LOOK);
+        let is_silent = self.received.is_none_or(|received| now.since(received.grew) >= SILENCE);
         let is_trying = self
             .attempt
             .is_some_and(|attempt| now < attempt.until && Some(attempt.address) != self.last);
@@ -258,6 +294,7 @@ impl CandidateSearch {
         loop {
             let (candidate, _) = self.joined.pop_first()?;
             if self.usable().any(|(known, _)| known.address == candidate.address) {
+                self.begin(now, candidate.address, FIRST_ATTEMPT);
                 return Some(candidate.address);
             }
         }

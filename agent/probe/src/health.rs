@@ -42,6 +42,8 @@ pub const DOUBT: Duration = Duration::from_millis(30);
 pub const RETURNING: Duration = Duration::from_millis(100);
 /// Unanswered probes in a row that take a path down.
 pub const LOST_IN_A_ROW: u32 = 14;
+/// Unanswered probes in a row that loss alone hardly explains.
+pub const GRAVE: u32 = LOST_IN_A_ROW / 2;
 /// Answered probes in a row that bring a path that was down up again.
 pub const ANSWERED_IN_A_ROW: u32 = 3;
 /// A path that has never answered is unknown for this long, then down: WireGuard needs up to 5 s for
@@ -69,6 +71,15 @@ pub enum Interest {
     Alone,
     /// A spare: noticed within two.
     Idle,
+}
+
+/// What overdue replies say of a path that is not yet found down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// None are overdue, or a few that may be lost.
+    Slight,
+    /// So many that something has most likely happened.
+    Grave,
 }
 
 /// A probe that is due.
@@ -199,6 +210,17 @@ impl Health {
     #[must_use]
     pub fn is_in_doubt(&self) -> bool {
         self.lost_in_a_row > 0
+    }
+
+    /// Returns how much there is to the doubt.
+    #[must_use]
+    pub fn doubt(&self) -> Doubt {
+        if self.lost_in_a_row >= GRAVE { Doubt::Grave } else { Doubt::Slight }
+    }
+
+    /// Has the next probe sent at once: something was heard that may concern the path.
+    pub fn hasten(&mut self) {
+        self.next_send = self.last_sent.unwrap_or(self.next_send);
     }
 
     /// Returns how many probes in a row were answered in time, up to now.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::candidates::{Candidate, CandidateSearch, Choice, Families, TunnelReport};
+use crate::candidates::{Candidate, CandidateSearch, Choice, Families, Joined, TunnelReport};
 use crate::datagram::{self, Datagram, Digest, HEADER_BYTES, Kind, Malformed};
 use crate::health::{Health, Heard, Interest, State};
 use crate::mtu::{MtuSearch, Phase};
@@ -141,11 +141,22 @@ impl Path {
         self.mtu.set_link(now, link_mtu);
     }
 
-    /// Takes the addresses the peer advertises now; progress is kept. A leg has none.
+    /// Takes the addresses the peer advertises now; progress is kept. A leg has none. When one is new,
+    /// the lane is probed at once: it may have moved.
     pub fn set_candidates(&mut self, candidates: &[Candidate]) {
-        if let Some(search) = &mut self.search {
-            search.set_candidates(candidates);
+        let Some(search) = &mut self.search else { return };
+        if search.set_candidates(candidates) == Joined::Some && self.health.state() == State::Up {
+            self.health.hasten();
         }
+    }
+
+    /// Returns whether the peer may have moved: a reply is overdue since it advertises an address that is
+    /// new. The tunnel is to be asked often then.
+    #[must_use]
+    pub fn may_have_moved(&self) -> bool {
+        self.health.state() == State::Up
+            && self.health.is_in_doubt()
+            && self.search.as_ref().is_some_and(CandidateSearch::may_have_moved)
     }
 
     /// Takes the families this host can send to now.
@@ -170,8 +181,8 @@ impl Path {
 
     /// Takes what the tunnel reports of the peer; returns what to do with its endpoint.
     ///
-    /// A lane that probes find up is left alone, unless its tunnel was made anew and knows no endpoint:
-    /// it goes on where it worked. A new endpoint has its path MTU proved again. A lane
+    /// A lane that probes find up is left alone, unless its peer has most likely moved, or its tunnel was
+    /// made anew and knows no endpoint: it goes on where it worked. A new endpoint has its path MTU proved again. A lane
     /// wants this at each [`Path::next_wake`]; a leg never.
     pub fn tunnel_reported(&mut self, now: Time, report: &TunnelReport) -> Choice {
         let moved = self.endpoint.is_some() && self.endpoint != report.endpoint;
@@ -179,11 +190,20 @@ impl Path {
         if moved {
             self.mtu.reprove(now);
         }
+        let may_have_moved = self.may_have_moved();
         let Some(search) = &mut self.search else { return Choice::LeaveAlone };
-        if self.health.state() == State::Up {
-            return search.working(now, report);
+        let choice = match self.health.state() {
+            State::Up if may_have_moved => search.doubted(now, report, self.health.doubt()),
+            State::Up => search.working(now, report),
+            State::Unknown | State::Down => search.step(now, report),
+        };
+        // Whether an address is the right one is told by whoever answers there.
+        if let Choice::Set(address) = choice
+            && report.endpoint != Some(address)
+        {
+            self.health.hasten();
         }
-        search.step(now, report)
+        choice
     }
 
     /// Returns the next datagram that is due; call until it returns none. `digest` is what this end

@@ -22,7 +22,7 @@ use super::watched::{News, Watched};
 use super::ways::{candidate, families};
 
 /// A lane that has begun to work is looked at this soon: should its tunnel die, the next one has to be
-/// told where it worked.
+/// told where it worked. So is one whose peer may have moved.
 const AT_ONCE: Duration = Duration::from_millis(20);
 
 /// The lanes of a gateway.
@@ -105,7 +105,7 @@ impl Lanes {
         let pace = |lane: &Watched<LaneTarget>| match lane.report().state {
             State::Unknown => Some(FIRST_ATTEMPT),
             State::Down => Some(LOOK),
-            State::Up if lane.last_endpoint().is_none() => Some(AT_ONCE),
+            State::Up if lane.last_endpoint().is_none() || lane.may_have_moved() => Some(AT_ONCE),
             // Which of its two keys a gateway uses is told by its handshakes.
             State::Up if !lane.target().companions.is_empty() => Some(LOOK),
             State::Up => None,

@@ -78,7 +78,7 @@ pub struct Watched<Target> {
     session: Session,
     silence: device::Silence,
     told: Option<(State, Option<u32>, Session)>,
-    told_advice: EndpointAdvice,
+    told_advice: (EndpointAdvice, bool),
 }
 
 impl<Target: End> Watched<Target> {
@@ -86,7 +86,16 @@ impl<Target: End> Watched<Target> {
     pub(super) fn begin(target: Target, way: Way, path: Path) -> Self {
         let (advice, session) = (EndpointAdvice::Leave, Session::Gone);
         let silence = device::Silence::default();
-        Self { target, way, path, advice, session, silence, told: None, told_advice: advice }
+        Self {
+            target,
+            way,
+            path,
+            advice,
+            session,
+            silence,
+            told: None,
+            told_advice: (advice, false),
+        }
     }
 
     /// Returns what the plan says of it.
@@ -114,6 +123,11 @@ impl<Target: End> Watched<Target> {
     /// Returns the remote address that worked last.
     pub fn last_endpoint(&self) -> Option<SocketAddr> {
         self.path().last_endpoint()
+    }
+
+    /// Returns whether the other end may have moved, so that the tunnel is to be asked often.
+    pub fn may_have_moved(&self) -> bool {
+        self.path().may_have_moved()
     }
 
     /// Returns what is advised of the endpoint.
@@ -182,7 +196,8 @@ impl<Target: End> Watched<Target> {
     fn news(&mut self) -> News {
         let report = self.path.report();
         let now = (report.state, settled_mtu(&report), self.session);
-        let is_advised = std::mem::replace(&mut self.told_advice, self.advice) != self.advice;
+        let advice = (self.advice, self.path.may_have_moved());
+        let is_advised = std::mem::replace(&mut self.told_advice, advice) != advice;
         if self.told.replace(now) != Some(now) {
             News::Verdict
         } else if is_advised {

@@ -31,7 +31,7 @@ const RENAMED_MS: f64 = 1_000.0;
 /// The same of another router, which is noticed by probes alone.
 const REROUTED_MS: f64 = 2_000.0;
 /// The same of another address: the other side is behind NAT and hears of it from the broker.
-const RENUMBERED_MS: f64 = 5_000.0;
+const RENUMBERED_MS: f64 = 2_000.0;
 
 /// What crosses the lane meanwhile: a paced flow, and a TCP connection of each family.
 struct Traffic {
