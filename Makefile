@@ -8,7 +8,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 TOOLS ?= $(HOME)/.cache/sealane/tools
 
-.PHONY: help setup build install uninstall demo demo-down test test-deep check fmt clippy docs deny advisories crds bench clean
+.PHONY: help setup build install uninstall demo demo-down test test-deep check fmt clippy docs deny advisories mutants crds bench clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -103,6 +103,15 @@ advisories: $(TOOLS)/bin/cargo-deny ## known vulnerabilities (fetches the RustSe
 
 $(TOOLS)/bin/cargo-deny:
 	$(CARGO) install --locked --root $(TOOLS) cargo-deny
+
+MUTANTS ?= sealane-probe sealane-state sealane-plan sealane-api
+JOBS ?= 2
+mutants: $(TOOLS)/bin/cargo-mutants ## which changes of trust, plan, diff and probe no test notices: hours (MUTANTS=package, JOBS=N); goes on where it stopped
+	mkdir -p target
+	PATH=$(TOOLS)/bin:$$PATH $(CARGO) mutants --no-config --profile mutants --iterate --jobs $(JOBS) --output target $(MUTANTS:%=--package %)
+
+$(TOOLS)/bin/cargo-mutants:
+	$(CARGO) install --locked --root $(TOOLS) cargo-mutants
 
 crds: ## write the generated CRDs into charts/crds
 	$(CARGO) run --locked -q -p sealane-api --bin crdgen -- charts/crds

@@ -115,6 +115,8 @@ pub struct Health {
     doubt_from: u64,
     lost_in_a_row: u32,
     answered_in_a_row: u32,
+    /// Whether it was ever up.
+    has_lived: bool,
 }
 
 impl Health {
@@ -133,6 +135,7 @@ impl Health {
             doubt_from: 0,
             lost_in_a_row: 0,
             answered_in_a_row: 0,
+            has_lived: false,
         }
     }
 
@@ -177,6 +180,10 @@ impl Health {
             State::Down => self.answered_in_a_row >= ANSWERED_IN_A_ROW,
         };
         if enough {
+            // Before a path is there for the first time, nothing can be lost on it.
+            if !std::mem::replace(&mut self.has_lived, true) {
+                self.window.forget_before(sequence);
+            }
             self.turn(State::Up, now);
         }
         self.schedule();
@@ -236,7 +243,7 @@ impl Health {
         self.window.rtt()
     }
 
-    /// Returns the loss over the window.
+    /// Returns the loss over the window, from the reply on that first brought the path up.
     #[must_use]
     pub fn loss(&self) -> Loss {
         self.window.loss()

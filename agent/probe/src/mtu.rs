@@ -229,10 +229,7 @@ impl MtuSearch {
         match self.phase {
             Phase::Base | Phase::BelowBase => Some(BASE),
             Phase::Confirming => Some(self.path.unwrap_or(BASE)),
-            Phase::Complete if now >= self.raise_at && self.path < Some(self.link) => {
-                self.search(now);
-                Some(self.link)
-            }
+            // The answer tells whether a larger one is looked for next.
             Phase::Complete => {
                 self.phase = Phase::Confirming;
                 self.path

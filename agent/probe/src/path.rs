@@ -198,9 +198,7 @@ impl Path {
             State::Unknown | State::Down => search.step(now, report),
         };
         // Whether an address is the right one is told by whoever answers there.
-        if let Choice::Set(address) = choice
-            && report.endpoint != Some(address)
-        {
+        if let Choice::Set(_) = choice {
             self.health.hasten();
         }
         choice
@@ -266,13 +264,6 @@ impl Path {
     pub fn next_transmit(&self) -> Time {
         let health = self.health.next_wake();
         self.mtu.next_wake().map_or(health, |mtu| mtu.min(health))
-    }
-
-    /// Returns how long to sleep at `now` until the next datagram is due; zero if one is already. Who
-    /// sleeps by this asks the tunnel at a pace of its own.
-    #[must_use]
-    pub fn sleep(&self, now: Time) -> Duration {
-        self.next_transmit().since(now)
     }
 
     /// Returns what is known now.

@@ -39,3 +39,48 @@ fn mix(value: u64) -> u64 {
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Whatever a seed is, also where its bits meet those of a constant.
+    const SEEDS: [u64; 8] = [0, 1, u64::MAX, NONCE, !NONCE, JITTER, !JITTER, NONCE ^ JITTER];
+
+    #[test]
+    fn no_two_requests_of_any_path_share_a_nonce() {
+        let mut seen = BTreeSet::new();
+        for seed in SEEDS {
+            for size in [64, 1280, 1420] {
+                for sequence in 0..200 {
+                    let is_new = seen.insert(Seed(seed).nonce(size, sequence));
+                    assert!(is_new, "seed {seed:#x}, size {size}, sequence {sequence}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn intervals_vary_by_a_tenth_and_differently_on_each_path() {
+        let jitters = |seed| (0..200).map(move |step| Seed(seed).jittered(SECOND, step));
+        let mut firsts = BTreeSet::new();
+        for seed in SEEDS {
+            let different: BTreeSet<Duration> = jitters(seed).collect();
+            assert!(different.len() > 100, "seed {seed:#x}: {} lengths", different.len());
+            assert!(different.first() >= Some(&(SECOND * 9 / 10)));
+            assert!(different.last() <= Some(&(SECOND * 11 / 10)));
+            assert!(firsts.insert(jitters(seed).take(5).collect::<Vec<_>>()), "seed {seed:#x}");
+        }
+    }
+
+    /// From the reference implementation by Vigna.
+    #[test]
+    fn the_finalizer_is_that_of_splitmix() {
+        assert_eq!(mix(0), 0xe220_a839_7b1d_cdaf);
+        assert_eq!(mix(1_234_567), 6_457_827_717_110_365_317);
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+}

@@ -145,6 +145,15 @@ impl Window {
         Fit::Fresh
     }
 
+    /// Forgets the probes before this one.
+    pub(crate) fn forget_before(&mut self, sequence: u64) {
+        while self.sent.front().is_some_and(|oldest| oldest.sequence < sequence)
+            && let Some(oldest) = self.sent.pop_front()
+        {
+            self.forget(oldest);
+        }
+    }
+
     /// Forgets the round-trip times: after an outage the route may be another one.
     pub(crate) fn forget_rtt(&mut self) {
         self.estimate = None;
@@ -230,6 +239,7 @@ mod tests {
         Send,
         Answer(u64),
         Pass(u64),
+        ForgetBefore(u64),
     }
 
     proptest! {
@@ -247,6 +257,12 @@ mod tests {
                         if let Some(at) = sent.get(usize::try_from(sequence).unwrap()) {
                             window.answer(now, sequence, *at);
                         }
+                    }
+                    Step::ForgetBefore(ago) => {
+                        let sequence = (sent.len() as u64).saturating_sub(ago);
+                        window.forget_before(sequence);
+                        prop_assert!(window.sent.iter().all(|it| it.sequence >= sequence));
+                        prop_assert!(window.sent.len() as u64 <= ago);
                     }
                     Step::Pass(millis) => now = now.after(Duration::from_millis(millis)),
                 }
@@ -272,6 +288,7 @@ mod tests {
             Just(Step::Send),
             (1..130u64).prop_map(Step::Answer),
             (1..400u64).prop_map(Step::Pass),
+            (1..130u64).prop_map(Step::ForgetBefore),
         ]
     }
 }

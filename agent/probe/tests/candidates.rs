@@ -140,10 +140,11 @@ fn a_tunnel_made_anew_is_told_the_address_that_worked_before_any_other() {
     let mut search = CandidateSearch::new(Time::ZERO, Seed(1), BOTH);
     search.set_candidates(&list());
     search.resume_at(at(ROAMED));
+    assert_eq!(search.last(), Some(at(ROAMED)));
     assert_eq!(search.step(Time::ZERO, &unheard(None)), Choice::Set(at(ROAMED)));
     assert_eq!(search.step(Time::ZERO.after(ATTEMPT / 2), &unheard(None)), Choice::Set(at(ROAMED)));
     let later = Time::ZERO.after(ATTEMPT_CEILING);
-    assert_eq!(search.step(later, &unheard(Some(at(ROAMED)))), Choice::Set(at(PRIVATE)));
+    assert_eq!(search.step(later, &unheard(None)), Choice::Set(at(PRIVATE)), "not for ever");
 }
 
 #[test]
@@ -175,6 +176,42 @@ fn a_session_too_old_to_be_used_does_not_count_as_working() {
         received_bytes: 9,
     };
     assert_eq!(search.step(Time::ZERO, &report), Choice::Set(at(PRIVATE)));
+}
+
+#[test]
+fn a_peer_heard_without_a_session_keeps_its_attempt_where_it_is_heard() {
+    let mut search = CandidateSearch::new(Time::ZERO, Seed(1), BOTH);
+    search.set_candidates(&list());
+    search.resume_at(at(PUBLIC));
+    let heard = |received_bytes| TunnelReport {
+        endpoint: Some(at(ROAMED)),
+        handshake_age: None,
+        received_bytes,
+    };
+    for second in 0..3 {
+        let now = Time::ZERO.after(Duration::from_secs(second));
+        assert_eq!(search.step(now, &heard(second)), Choice::LeaveAlone);
+        assert_eq!(search.trying(), Some(at(ROAMED)));
+    }
+}
+
+#[test]
+fn a_lane_works_for_less_than_five_seconds_after_its_last_byte() {
+    let mut search = CandidateSearch::new(Time::ZERO, Seed(1), BOTH);
+    search.set_candidates(&list());
+    let report = TunnelReport {
+        endpoint: Some(at(PUBLIC)),
+        handshake_age: Some(Duration::from_secs(1)),
+        received_bytes: 1,
+    };
+    for (after, trying) in [
+        (Duration::ZERO, None),
+        (QUIET - Duration::from_micros(1), None),
+        (QUIET, Some(at(PUBLIC))),
+    ] {
+        assert_eq!(search.step(Time::ZERO.after(after), &report), Choice::LeaveAlone);
+        assert_eq!(search.trying(), trying, "{after:?} after the last byte");
+    }
 }
 
 #[test]
@@ -244,6 +281,21 @@ fn attempts_grow_longer_when_all_were_in_vain() {
 }
 
 #[test]
+fn attempts_grow_longer_from_the_fourth_round_on() {
+    let mut lane = Lane::new(BOTH);
+    lane.search = CandidateSearch::new(Time::ZERO, Seed(1), BOTH);
+    lane.search
+        .set_candidates(&[candidate(Source::Private, PRIVATE), candidate(Source::Public, PUBLIC)]);
+    lane.run(Duration::from_secs(200));
+    let lengths: Vec<Duration> =
+        lane.set.windows(2).map(|pair| pair[1].0.since(pair[0].0)).collect();
+    let [short, long] = [ATTEMPT.mul_f64(1.1) + STEP, ATTEMPT.mul_f64(2.2) + STEP];
+    assert!(lengths[..6].iter().all(|length| *length <= short), "{lengths:?}");
+    assert!(lengths[6..8].iter().all(|length| (short..=long).contains(length)), "{lengths:?}");
+    assert!(lengths[8..10].iter().all(|length| *length > long), "{lengths:?}");
+}
+
+#[test]
 fn a_peer_without_candidates_is_left_alone() {
     let mut search = CandidateSearch::new(Time::ZERO, Seed(1), BOTH);
     assert_eq!(search.step(Time::ZERO, &unheard(None)), Choice::LeaveAlone);
@@ -268,6 +320,20 @@ fn a_lane_whose_probes_are_answered_is_left_alone_whatever_the_tunnel_counts() {
     // A tunnel that was made anew knows nothing, and probes have not missed a reply yet.
     assert_eq!(path.tunnel_reported(Time(11), &unheard(None)), Choice::Set(at(ROAMED)));
     assert_eq!(path.tunnel_reported(Time(12), &silent), Choice::LeaveAlone);
+}
+
+#[test]
+fn a_family_that_the_host_lost_is_not_tried_any_more() {
+    let config = PathConfig {
+        remote: "fd00::1".parse().unwrap(),
+        link_mtu: 1420,
+        interest: Interest::Carrying,
+        seed: Seed(1),
+    };
+    let two = [candidate(Source::Private, PRIVATE6), candidate(Source::Public, PUBLIC)];
+    let mut path = Path::lane(Time::ZERO, config, &two, BOTH);
+    path.set_families(Families { ipv4: true, ipv6: false });
+    assert_eq!(path.tunnel_reported(Time::ZERO, &unheard(None)), Choice::Set(at(PUBLIC)));
 }
 
 proptest! {

@@ -7,7 +7,8 @@ mod weather;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use sealane_probe::health::{FIRST_VERDICT, Interest, State};
+use sealane_probe::health::{FIRST_VERDICT, Health, Interest, State};
+use sealane_probe::seed::Seed;
 use sealane_probe::time::Time;
 use weather::{Partition, Sim, V4, V6, Weather};
 
@@ -131,6 +132,25 @@ fn duplicates_and_reordering_are_not_loss() {
 }
 
 #[test]
+fn what_was_sent_before_a_path_was_there_is_not_lost_on_it_and_an_outage_is() {
+    for silent in [ms(3_000), ms(30_000)] {
+        let mut sim = Sim::new(4, V4, Interest::Carrying, cut(ms(5)));
+        sim.advance(silent);
+        sim.weather.partitioned = Partition::None;
+        sim.advance_until(State::Up, Duration::from_secs(3));
+        sim.advance(ms(3_000));
+        let loss = sim.path.report().loss;
+        assert_eq!(loss.lost, 0, "silent for {silent:?}");
+        assert!(loss.decided >= 10, "{loss:?}");
+        sim.weather.partitioned = Partition::Both;
+        sim.advance_until(State::Down, Duration::from_secs(3));
+        sim.weather.partitioned = Partition::None;
+        sim.advance_until(State::Up, Duration::from_secs(3));
+        assert!(sim.path.report().loss.lost >= 14, "{:?}", sim.path.report().loss);
+    }
+}
+
+#[test]
 fn a_path_grown_slow_stays_up_and_its_new_rtt_is_learnt() {
     let mut sim = Sim::new(2, V4, Interest::Carrying, Weather::fair(ms(10)));
     sim.advance(Duration::from_secs(30));
@@ -176,6 +196,61 @@ fn a_path_that_returns_is_up_within_two_seconds_but_not_on_one_lucky_reply() {
     let took = sim.advance_until(State::Up, ms(2000));
     assert!(took <= ms(1100 + 2 * 110 + 20), "{took:?}");
     assert!(sim.path.report().answered_in_a_row >= 3);
+}
+
+#[test]
+fn every_other_reply_does_not_bring_a_path_up() {
+    let mut health = down();
+    for _ in 0..20 {
+        let (now, sequence) = next_probe(&mut health);
+        health.replied(now, sequence, now);
+        assert_eq!(health.answered_in_a_row(), 1, "probe {sequence}");
+        next_probe(&mut health);
+    }
+    assert_eq!(health.state(), State::Down);
+}
+
+#[test]
+fn a_reply_is_not_taken_back_by_the_loss_of_what_was_sent_before_it() {
+    let mut health = down();
+    let (lost_at, _) = next_probe(&mut health);
+    let (now, sequence) = next_probe(&mut health);
+    assert!(now.since(lost_at) >= ms(500), "the first is not overdue yet when the second goes");
+    health.replied(now, sequence, now);
+    let (then, second) = next_probe(&mut health);
+    health.poll(then.after(ms(1)));
+    health.replied(then, second, then);
+    assert_eq!(health.answered_in_a_row(), 2);
+}
+
+#[test]
+fn a_path_that_is_down_is_probed_once_a_second() {
+    let mut sim = Sim::new(6, V4, Interest::Carrying, cut(ms(1)));
+    sim.advance(Duration::from_secs(20));
+    let before = sim.sent.len();
+    sim.advance(Duration::from_secs(60));
+    let sent = sim.sent.len() - before;
+    assert!((54..=67).contains(&sent), "{sent} in a minute");
+}
+
+/// Down, and never up.
+fn down() -> Health {
+    let mut health = Health::new(Time::ZERO, Seed(3), Interest::Carrying);
+    while health.state() != State::Down {
+        let wake = health.next_wake();
+        health.poll(wake);
+    }
+    health
+}
+
+/// Polls until a probe is due; returns when, and its number.
+fn next_probe(health: &mut Health) -> (Time, u64) {
+    loop {
+        let wake = health.next_wake();
+        if let Some(due) = health.poll(wake) {
+            return (wake, due.sequence);
+        }
+    }
 }
 
 #[test]

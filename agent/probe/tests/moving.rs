@@ -7,9 +7,12 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use sealane_probe::candidates::{Candidate, Choice, Families, Source, TunnelReport};
+use sealane_probe::candidates::{
+    Candidate, CandidateSearch, Choice, Families, MOVING, SILENCE, Source, TunnelReport,
+};
 use sealane_probe::datagram::Datagram;
-use sealane_probe::health::{Interest, State};
+use sealane_probe::health::{Doubt, Interest, State};
+use sealane_probe::mtu::Phase;
 use sealane_probe::path::{Path, PathConfig};
 use sealane_probe::seed::Seed;
 use sealane_probe::time::Time;
@@ -72,6 +75,117 @@ fn a_lane_that_falls_silent_while_its_peer_advertises_the_same_is_not_touched_be
     assert_eq!(lane.sets, []);
 }
 
+#[test]
+fn a_lane_is_probed_at_once_when_its_peer_advertises_another_address_and_only_then() {
+    let mut lane = Lane::working();
+    lane.path.set_candidates(&[public(OLD)]);
+    assert!(lane.path.next_transmit() > lane.now, "the same list says nothing");
+    lane.path.set_candidates(&[public(OLD), public(NEW)]);
+    assert!(lane.path.next_transmit() <= lane.now);
+    assert!(lane.path.poll_transmit(lane.now, None).is_some());
+    lane.path.set_candidates(&[public(OLD), public(NEW)]);
+    assert!(lane.path.next_transmit() > lane.now, "nor does the new one, told again");
+}
+
+#[test]
+fn a_lane_that_fell_silent_before_its_peer_told_of_another_address_goes_there_at_once() {
+    let mut lane = Lane::working();
+    lane.answering.clear();
+    lane.run(Duration::from_secs(8));
+    assert_eq!((lane.path.report().state, lane.sets.len()), (State::Down, 0));
+    lane.path.set_candidates(&[public(OLD), public(NEW)]);
+    lane.run(GLANCE + STEP);
+    assert_eq!(lane.sets, [NEW.parse().unwrap()]);
+}
+
+#[test]
+fn a_lane_that_works_on_for_15_s_has_a_peer_that_did_not_move() {
+    let mut search = worked();
+    search.set_candidates(&[public(OLD), public(NEW)]);
+    for (after, may_have) in
+        [(0, true), (MOVING.as_micros() - 1, true), (MOVING.as_micros(), false)]
+    {
+        let now = Time(u64::try_from(after).unwrap());
+        assert_eq!(search.working(now, &report(OLD)), Choice::LeaveAlone);
+        assert_eq!(search.may_have_moved(), may_have, "after {after} us");
+    }
+}
+
+#[test]
+fn each_new_address_has_its_time_and_a_lost_write_is_repeated() {
+    let mut search = worked();
+    search.set_candidates(&[public(OLD), public(NEW), public(NEW6)]);
+    let set = |text: &str| Choice::Set(text.parse().unwrap());
+    let begin = Time::ZERO.after(SILENCE);
+    let early = Time(begin.0 - 1);
+    assert_eq!(search.doubted(early, &report(OLD), Doubt::Grave), Choice::LeaveAlone);
+    assert_eq!(search.doubted(begin, &report(OLD), Doubt::Slight), Choice::LeaveAlone);
+    assert_eq!(search.doubted(begin, &report(OLD), Doubt::Grave), set(NEW));
+    let until = search.next_wake();
+    let last = Time(until.0 - 1);
+    assert_eq!(search.doubted(last, &report(OLD), Doubt::Grave), set(NEW), "the write was lost");
+    assert_eq!(search.doubted(last, &report(NEW), Doubt::Grave), Choice::LeaveAlone);
+    assert_eq!(search.doubted(until, &report(NEW), Doubt::Slight), Choice::LeaveAlone);
+    assert_eq!(search.doubted(until, &report(NEW), Doubt::Grave), set(NEW6));
+    let end = search.next_wake();
+    assert_eq!(search.doubted(end, &report(OLD), Doubt::Grave), Choice::LeaveAlone, "no more");
+    assert_eq!(search.last(), Some(OLD.parse().unwrap()));
+}
+
+#[test]
+fn an_address_that_is_tried_is_probed_at_once() {
+    let mut lane = Lane::working();
+    lane.answering.clear();
+    lane.run(Duration::from_secs(7));
+    while lane.sets.is_empty() {
+        lane.run(STEP);
+        lane.path.set_candidates(&[public(NEW)]);
+    }
+    assert!(lane.path.next_transmit() <= lane.now);
+}
+
+#[test]
+fn a_lane_goes_on_where_another_path_of_it_ended() {
+    let mut lane = Lane::working();
+    assert_eq!(lane.path.last_endpoint(), Some(OLD.parse().unwrap()));
+    lane.path.resume_at(NEW.parse().unwrap());
+    assert_eq!(lane.path.last_endpoint(), Some(NEW.parse().unwrap()));
+}
+
+#[test]
+fn the_path_mtu_is_proved_again_where_the_endpoint_has_moved() {
+    let mut lane = Lane::working();
+    let phase = |lane: &Lane| lane.path.report().mtu_phase;
+    assert_eq!(phase(&lane), Phase::Complete);
+    lane.path.tunnel_reported(lane.now, &report(OLD));
+    assert_eq!(phase(&lane), Phase::Complete);
+    lane.path.tunnel_reported(lane.now, &report(NEW));
+    assert_eq!(phase(&lane), Phase::Confirming);
+    let mut first = Lane::new();
+    first.run(Duration::from_millis(100));
+    let before = phase(&first);
+    first.path.tunnel_reported(first.now, &report(OLD));
+    assert_eq!(phase(&first), before, "the first endpoint is no move");
+}
+
+/// A search whose lane worked at the old address a moment ago.
+fn worked() -> CandidateSearch {
+    let families = Families { ipv4: true, ipv6: true };
+    let mut search = CandidateSearch::new(Time::ZERO, Seed(1), families);
+    search.set_candidates(&[public(OLD)]);
+    assert_eq!(search.working(Time::ZERO, &report(OLD)), Choice::LeaveAlone);
+    assert!(!search.may_have_moved());
+    search
+}
+
+fn report(endpoint: &str) -> TunnelReport {
+    TunnelReport {
+        endpoint: Some(endpoint.parse().unwrap()),
+        handshake_age: Some(Duration::from_secs(30)),
+        received_bytes: 96,
+    }
+}
+
 /// A path, the tunnel below it, and a peer that answers at some addresses.
 struct Lane {
     now: Time,
@@ -84,8 +198,8 @@ struct Lane {
 }
 
 impl Lane {
-    /// Has worked at the old address for a while.
-    fn working() -> Self {
+    /// Nobody has asked its tunnel yet.
+    fn new() -> Self {
         let config = PathConfig {
             remote: "fd00::1".parse().unwrap(),
             link_mtu: 1420,
@@ -93,7 +207,7 @@ impl Lane {
             seed: Seed(1),
         };
         let families = Families { ipv4: true, ipv6: true };
-        let mut lane = Self {
+        Self {
             now: Time::ZERO,
             path: Path::lane(Time::ZERO, config, &[public(OLD)], families),
             endpoint: OLD.parse().unwrap(),
@@ -101,7 +215,12 @@ impl Lane {
             received: 0,
             asked: Time::ZERO,
             sets: Vec::new(),
-        };
+        }
+    }
+
+    /// Has worked at the old address for a while.
+    fn working() -> Self {
+        let mut lane = Self::new();
         lane.run(Duration::from_secs(30));
         assert_eq!((lane.path.report().state, lane.sets.len()), (State::Up, 0));
         lane

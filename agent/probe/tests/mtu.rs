@@ -7,8 +7,11 @@ mod weather;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use sealane_probe::datagram::{Datagram, overhead};
 use sealane_probe::health::{Interest, State};
 use sealane_probe::mtu::{LOST_IN_A_ROW, MtuSearch, Phase};
+use sealane_probe::path::{Path, PathConfig, Rejected};
+use sealane_probe::seed::Seed;
 use sealane_probe::time::Time;
 use weather::{Partition, Sim, V4, V6, Weather};
 
@@ -27,9 +30,71 @@ fn a_path_too_narrow_for_ipv6_is_told_and_tried_again() {
     sim.advance(ms(5_000));
     assert_eq!(found(&sim), (None, Phase::BelowBase));
     assert_eq!(sim.path.report().state, State::Up);
-    sim.weather.mtu = 1400;
+    sim.weather.mtu = 1420;
     sim.advance(ms(36_000));
-    assert_eq!(found(&sim), (Some(1400), Phase::Complete));
+    assert_eq!(found(&sim), (Some(1420), Phase::Complete));
+}
+
+#[test]
+fn a_size_is_given_up_after_ten_lost_probes() {
+    let mut search = MtuSearch::new(1420, Interest::Carrying);
+    search.resume();
+    let (mut sent, mut now) = (0, Time::ZERO);
+    while search.phase() == Phase::Base {
+        sent += u32::from(search.poll(now, ms(80)).is_some());
+        now = search.next_wake().unwrap();
+    }
+    assert_eq!((search.phase(), sent), (Phase::BelowBase, LOST_IN_A_ROW));
+}
+
+#[test]
+fn only_the_reply_to_the_probe_on_its_way_counts() {
+    let mut search = MtuSearch::new(1420, Interest::Carrying);
+    search.resume();
+    let due = search.poll(Time::ZERO, ms(80)).unwrap();
+    assert!(!search.replied(Time(9), due.sequence, due.packet + 1), "another size");
+    assert!(!search.replied(Time(9), due.sequence + 1, due.packet), "not sent yet");
+    assert_eq!(search.path_mtu(), None);
+    assert!(search.replied(Time(9), due.sequence, due.packet));
+    assert_eq!(search.path_mtu(), Some(due.packet));
+}
+
+#[test]
+fn no_size_is_tried_while_a_path_is_in_doubt() {
+    for offset in (0..6_000).step_by(50) {
+        let mut sim = Sim::new(5, V4, Interest::Carrying, narrow(1420));
+        sim.advance(ms(10_000 + offset));
+        sim.weather.partitioned = Partition::Both;
+        // By then a reply is overdue, whenever the last one came.
+        sim.advance(ms(350));
+        let before = sim.sent.len();
+        sim.advance_until(State::Down, ms(2_000));
+        let large: Vec<_> = sim.sent[before..].iter().filter(|(_, size)| *size > 200).collect();
+        assert!(large.is_empty(), "cut after {offset} ms: {large:?}");
+    }
+}
+
+#[test]
+fn the_reply_to_a_large_probe_is_taken_once() {
+    let config =
+        PathConfig { remote: V4, link_mtu: 1420, interest: Interest::Carrying, seed: Seed(1) };
+    let mut path = Path::leg(Time::ZERO, config);
+    let reply = |path: &mut Path, now| {
+        let request = path.poll_transmit(now, None)?;
+        let reply = Datagram::parse(&request.payload).unwrap().reply(None);
+        Some((request.payload.len(), reply))
+    };
+    let (_, small) = reply(&mut path, Time::ZERO).unwrap();
+    path.received(Time(9), &small).unwrap();
+    let (length, large) = reply(&mut path, Time(10)).unwrap();
+    assert!(length > 1_000, "{length} bytes");
+    assert!(path.received(Time(20), &large).is_ok());
+    assert!(matches!(path.received(Time(21), &large), Err(Rejected::Unasked(_))));
+}
+
+#[test]
+fn headers_take_28_bytes_of_ipv4_and_48_of_ipv6() {
+    assert_eq!([V4, V6].map(overhead), [20 + 8, 40 + 8]);
 }
 
 #[test]
