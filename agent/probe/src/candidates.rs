@@ -8,18 +8,20 @@
 //! until the peer's next one came; the better address has its chance at the next loss of the lane.
 //!
 //! A lane that worked and falls silent when its peer advertises an address that is new has most likely
-//! moved there: that address is tried as soon as replies are overdue, before the lane is found down.
+//! moved there: that address is guessed as soon as replies are overdue, before the lane is found down. A
+//! guess that nobody answers is taken back: what is lost may have been replies alone.
 //!
 //! The first round through the list is quick: `sealane-tunnel` calls a new endpoint at once, and an
 //! answer that comes after its turn is believed all the same, because the lane roams to it. The last
 //! address of that round, and each one in the rounds that follow, keeps its turn for 5 s, the pause
 //! in which WireGuard sends one initiation to a peer: no candidate gets two within 5 s.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::health::Doubt;
+use crate::moving::{Joined, Look, Moves};
 use crate::seed::Seed;
 use crate::time::Time;
 
@@ -37,8 +39,6 @@ pub const PATIENT_ROUNDS: u32 = 3;
 pub const QUIET: Duration = Duration::from_secs(5);
 /// A peer that is believed to have moved was not heard from for this long.
 pub const SILENCE: Duration = Duration::from_millis(150);
-/// An address that joined the list this long before the lane fell silent has nothing to do with it.
-pub const MOVING: Duration = Duration::from_secs(15);
 /// A session older than this is no longer used by WireGuard (REJECT_AFTER_TIME).
 pub const SESSION: Duration = Duration::from_secs(180);
 /// How often the tunnel should be asked, at least.
@@ -97,15 +97,6 @@ pub enum Choice {
     Set(SocketAddr),
 }
 
-/// Whether a list has an address that the one before had not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Joined {
-    /// It has.
-    Some,
-    /// It has not, or the lane never worked: then all are new.
-    None,
-}
-
 /// The search for the address of one lane.
 #[derive(Debug)]
 pub struct CandidateSearch {
@@ -116,8 +107,7 @@ pub struct CandidateSearch {
     received: Option<Received>,
     worked: bool,
     last: Option<SocketAddr>,
-    /// Addresses that joined the list of a lane that had worked, and since when that is known.
-    joined: BTreeMap<Candidate, Option<Time>>,
+    moves: Moves,
     next: Time,
     steps: u64,
 }
@@ -146,7 +136,7 @@ impl CandidateSearch {
             received: None,
             worked: false,
             last: None,
-            joined: BTreeMap::new(),
+            moves: Moves::default(),
             next: now,
             steps: 0,
         }
@@ -176,7 +166,7 @@ impl CandidateSearch {
     /// Progress is kept: what stays on the list keeps its count, what is new joins the round under
     /// way, and an attempt goes on unless its address left the list.
     /// Returns whether an address joined the list of a lane that had worked.
-    pub fn set_candidates(&mut self, candidates: &[Candidate]) -> Joined {
+    pub fn set_candidates(&mut self, now: Time, candidates: &[Candidate]) -> Joined {
         let mut listed: BTreeMap<SocketAddr, Source> = BTreeMap::new();
         let learnt = self.tried.keys().filter(|known| known.source == Source::Learnt);
         for candidate in candidates.iter().chain(learnt) {
@@ -186,15 +176,12 @@ impl CandidateSearch {
         let round = self.tried.values().min().copied().unwrap_or(0);
         let counts: BTreeMap<SocketAddr, u32> =
             self.tried.iter().map(|(known, tries)| (known.address, *tries)).collect();
-        self.joined.retain(|known, _| listed.contains_key(&known.address));
-        let before = self.joined.len();
-        if self.last.is_some() {
-            let joined = listed.iter().filter(|(address, _)| !counts.contains_key(address));
-            let joined = joined.map(|(address, source)| (*source, *address));
-            self.joined
-                .extend(joined.map(|(source, address)| (Candidate { source, address }, None)));
-        }
-        let joined = if self.joined.len() > before { Joined::Some } else { Joined::None };
+        let joined = listed.iter().filter(|(address, _)| {
+            // Of a lane that never worked, all are new.
+            self.last.is_some() && !counts.contains_key(*address)
+        });
+        let joined = joined.map(|(&address, &source)| Candidate { source, address });
+        let joined = self.moves.follow(now, |address| listed.contains_key(address), joined);
         self.tried = listed
             .into_iter()
             .map(|(address, source)| {
@@ -215,8 +202,8 @@ impl CandidateSearch {
     pub fn step(&mut self, now: Time, report: &TunnelReport) -> Choice {
         self.next = now.after(LOOK);
         let grew = self.count(now, report.received_bytes);
-        if let Some(address) = self.moved_to(now) {
-            return Choice::Set(address);
+        if let Some(choice) = self.guess(now, report, Doubt::Grave) {
+            return choice;
         }
         if self.works(now, report) {
             self.rest(report);
@@ -255,7 +242,6 @@ impl CandidateSearch {
     pub fn working(&mut self, now: Time, report: &TunnelReport) -> Choice {
         self.next = now.after(LOOK);
         self.received = Some(Received { bytes: report.received_bytes, grew: now });
-        self.joined.retain(|_, since| now.since(*since.get_or_insert(now)) < MOVING);
         self.rest(report);
         self.last.filter(|_| report.endpoint.is_none()).map_or(Choice::LeaveAlone, Choice::Set)
     }
@@ -265,24 +251,65 @@ impl CandidateSearch {
     pub fn doubted(&mut self, now: Time, report: &TunnelReport, doubt: Doubt) -> Choice {
         self.next = now.after(LOOK);
         self.count(now, report.received_bytes);
-        if doubt == Doubt::Grave
-            && let Some(address) = self.moved_to(now)
-        {
-            return Choice::Set(address);
+        if let Some(choice) = self.guess(now, report, doubt) {
+            return choice;
         }
         let attempt = self.attempt.filter(|attempt| now < attempt.until);
         let unset = attempt.filter(|attempt| report.endpoint != Some(attempt.address));
         unset.map_or(Choice::LeaveAlone, |attempt| Choice::Set(attempt.address))
     }
 
-    /// Says whether there is an address that the peer may have moved to, or that is being tried as one.
-    #[must_use]
-    pub fn may_have_moved(&self) -> bool {
-        !self.joined.is_empty() || self.attempt.is_some()
+    /// Notes that a probe was answered which was `sent` then.
+    pub fn answered(&mut self, sent: Time) {
+        if self.moves.answered(sent) {
+            self.attempt = None;
+        }
     }
 
-    /// Begins with an address that a peer which is silent has most likely moved to, once the attempt
-    /// under way has had its time.
+    /// Says whether there is an address that the peer may have moved to.
+    #[must_use]
+    pub fn may_have_moved(&self) -> bool {
+        self.moves.are_possible() || self.attempt.is_some()
+    }
+
+    /// Says whether an address is tried as such that nobody was heard from yet.
+    #[must_use]
+    pub fn is_guessing(&self) -> bool {
+        self.moves.is_guessing()
+    }
+
+    /// Says since when the tunnel sends to such an address; a probe sent earlier proves nothing of it.
+    #[must_use]
+    pub fn guessed_since(&self) -> Option<Time> {
+        self.moves.since()
+    }
+
+    /// Goes on with a guess, begins the next, or takes the last one back. `None` without any.
+    fn guess(&mut self, now: Time, report: &TunnelReport, doubt: Doubt) -> Option<Choice> {
+        let is_due = self.attempt.is_none_or(|attempt| attempt.until <= now);
+        match self.moves.looked(now, report) {
+            Look::Settled => {
+                self.attempt = None;
+                return None;
+            }
+            Look::Set(_) if !is_due => return Some(Choice::LeaveAlone),
+            Look::Unset(address) if !is_due => return Some(Choice::Set(address)),
+            Look::NoGuess | Look::Set(_) | Look::Unset(_) => {}
+        }
+        if doubt == Doubt::Grave
+            && let Some(address) = self.moved_to(now)
+        {
+            self.begin(now, address, FIRST_ATTEMPT);
+            self.moves.guess(address, report.endpoint);
+            return Some(Choice::Set(address));
+        }
+        let back = self.moves.give_up()?;
+        self.begin(now, back, FIRST_ATTEMPT);
+        Some(Choice::Set(back))
+    }
+
+    /// Takes an address that a peer which is silent has most likely moved to, unless another attempt is
+    /// under way.
     fn moved_to(&mut self, now: Time) -> Option<SocketAddr> {
         let is_silent = self.received.is_none_or(|received| now.since(received.grew) >= SILENCE);
         let is_trying = self
@@ -291,13 +318,8 @@ impl CandidateSearch {
         if !is_silent || is_trying {
             return None;
         }
-        loop {
-            let (candidate, _) = self.joined.pop_first()?;
-            if self.usable().any(|(known, _)| known.address == candidate.address) {
-                self.begin(now, candidate.address, FIRST_ATTEMPT);
-                return Some(candidate.address);
-            }
-        }
+        let usable: BTreeSet<SocketAddr> = self.usable().map(|(known, _)| known.address).collect();
+        self.moves.take(now, |address| usable.contains(address))
     }
 
     /// Returns when [`CandidateSearch::step`] should next be called.

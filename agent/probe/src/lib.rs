@@ -2,6 +2,7 @@
 //! randomness: `now` and the seed are arguments, datagrams are byte slices.
 
 pub mod candidates;
+pub mod moving;
 pub mod datagram;
 pub mod health;
 pub mod mtu;

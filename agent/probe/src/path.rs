@@ -3,13 +3,13 @@
 //! into a report. Does not own sockets, clocks, or the answers to the other end's requests.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::candidates::{Candidate, CandidateSearch, Choice, Families, Joined, TunnelReport};
+use crate::candidates::{Candidate, CandidateSearch, Choice, Families, TunnelReport};
 use crate::datagram::{self, Datagram, Digest, HEADER_BYTES, Kind, Malformed};
 use crate::health::{Health, Heard, Interest, State};
+use crate::moving::Joined;
 use crate::mtu::{MtuSearch, Phase};
 use crate::seed::Seed;
 use crate::time::Time;
@@ -126,7 +126,7 @@ impl Path {
         families: Families,
     ) -> Path {
         let mut search = CandidateSearch::new(now, config.seed, families);
-        search.set_candidates(candidates);
+        search.set_candidates(now, candidates);
         Path { search: Some(search), ..Path::leg(now, config) }
     }
 
@@ -143,20 +143,22 @@ impl Path {
 
     /// Takes the addresses the peer advertises now; progress is kept. A leg has none. When one is new,
     /// the lane is probed at once: it may have moved.
-    pub fn set_candidates(&mut self, candidates: &[Candidate]) {
+    pub fn set_candidates(&mut self, now: Time, candidates: &[Candidate]) {
         let Some(search) = &mut self.search else { return };
-        if search.set_candidates(candidates) == Joined::Some && self.health.state() == State::Up {
+        if search.set_candidates(now, candidates) == Joined::Some
+            && self.health.state() == State::Up
+        {
             self.health.hasten();
         }
     }
 
     /// Returns whether the peer may have moved: a reply is overdue since it advertises an address that is
-    /// new. The tunnel is to be asked often then.
+    /// new, or nobody was heard from where it is sought. The tunnel is to be asked often then.
     #[must_use]
     pub fn may_have_moved(&self) -> bool {
-        self.health.state() == State::Up
-            && self.health.is_in_doubt()
-            && self.search.as_ref().is_some_and(CandidateSearch::may_have_moved)
+        let Some(search) = &self.search else { return false };
+        let is_in_doubt = self.health.state() == State::Up && self.health.is_in_doubt();
+        search.is_guessing() || is_in_doubt && search.may_have_moved()
     }
 
     /// Takes the families this host can send to now.
@@ -192,13 +194,14 @@ impl Path {
         }
         let may_have_moved = self.may_have_moved();
         let Some(search) = &mut self.search else { return Choice::LeaveAlone };
+        let before = search.guessed_since();
         let choice = match self.health.state() {
             State::Up if may_have_moved => search.doubted(now, report, self.health.doubt()),
             State::Up => search.working(now, report),
             State::Unknown | State::Down => search.step(now, report),
         };
         // Whether an address is the right one is told by whoever answers there.
-        if let Choice::Set(_) = choice {
+        if matches!(choice, Choice::Set(_)) || search.guessed_since() > before {
             self.health.hasten();
         }
         choice
@@ -231,7 +234,11 @@ impl Path {
         }
         if reply.size == HEADER_BYTES {
             match self.health.replied(now, reply.sequence, reply.sent) {
-                Heard::Fresh => {}
+                Heard::Fresh => {
+                    if let Some(search) = &mut self.search {
+                        search.answered(reply.sent);
+                    }
+                }
                 Heard::Duplicate => return Err(Rejected::Duplicate(reply.sequence)),
                 Heard::Unknown => return Err(Rejected::Unasked(reply.sequence)),
             }

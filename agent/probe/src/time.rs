@@ -42,3 +42,16 @@ impl Time {
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instant_counts_microseconds_and_never_wraps() {
+        let at = Time::from_origin(Duration::from_millis(2));
+        assert_eq!((at, at.since_origin()), (Time(2_000), Duration::from_millis(2)));
+        assert_eq!(Time(u64::MAX).after(Duration::MAX), Time(u64::MAX));
+        assert_eq!(Time::ZERO.since(at), Duration::ZERO);
+    }
+}

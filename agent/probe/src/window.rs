@@ -242,6 +242,26 @@ mod tests {
         ForgetBefore(u64),
     }
 
+    const MS: u64 = 1_000;
+
+    #[test]
+    fn an_estimate_follows_rfc_6298_once_it_is_old_enough() {
+        let first = Estimate::first(100 * MS);
+        assert_eq!((first.smoothed_us, first.variation_us, first.samples), (100 * MS, 50 * MS, 1));
+        let next = first.with(60 * MS);
+        assert_eq!((next.smoothed_us, next.variation_us), (95 * MS, 47_500));
+        assert_eq!((next.last_us, next.samples), (60 * MS, 2));
+    }
+
+    #[test]
+    fn a_young_estimate_forgets_what_is_more_than_twice_a_newer_sample() {
+        let aged = |samples| Estimate { samples, ..Estimate::first(100 * MS) };
+        let young = aged(SETTLING - 1).with(50 * MS - 1);
+        assert_eq!((young.smoothed_us, young.samples), (50 * MS - 1, SETTLING));
+        assert!(aged(SETTLING - 1).with(50 * MS).smoothed_us > 90 * MS, "half is no outlier");
+        assert!(aged(SETTLING).with(MS).smoothed_us > 80 * MS, "no longer young");
+    }
+
     proptest! {
         #[test]
         fn the_figures_are_those_of_a_recount(steps in proptest::collection::vec(steps(), 0..600)) {

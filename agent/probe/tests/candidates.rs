@@ -125,7 +125,7 @@ fn a_lane_that_falls_silent_goes_to_an_address_that_its_peer_has_just_advertised
     lane.tunnel.answering = set(&[PRIVATE]);
     lane.run(Duration::from_secs(20));
     let moved = candidate(Source::Public, ROAMED);
-    lane.search.set_candidates(&[&list()[..], &[moved]].concat());
+    lane.search.set_candidates(lane.now, &[&list()[..], &[moved]].concat());
     lane.run(Duration::from_secs(2));
     assert_eq!(lane.sets(), [PRIVATE], "it works still");
     lane.tunnel.answering = set(&[ROAMED]);
@@ -138,7 +138,7 @@ fn a_lane_that_falls_silent_goes_to_an_address_that_its_peer_has_just_advertised
 #[test]
 fn a_tunnel_made_anew_is_told_the_address_that_worked_before_any_other() {
     let mut search = CandidateSearch::new(Time::ZERO, Seed(1), BOTH);
-    search.set_candidates(&list());
+    search.set_candidates(Time::ZERO, &list());
     search.resume_at(at(ROAMED));
     assert_eq!(search.last(), Some(at(ROAMED)));
     assert_eq!(search.step(Time::ZERO, &unheard(None)), Choice::Set(at(ROAMED)));
@@ -150,8 +150,10 @@ fn a_tunnel_made_anew_is_told_the_address_that_worked_before_any_other() {
 #[test]
 fn an_address_on_a_link_of_this_host_is_tried_before_the_others() {
     let mut search = CandidateSearch::new(Time::ZERO, Seed(1), BOTH);
-    search
-        .set_candidates(&[candidate(Source::Private, PRIVATE), candidate(Source::OnLink, PUBLIC)]);
+    search.set_candidates(
+        Time::ZERO,
+        &[candidate(Source::Private, PRIVATE), candidate(Source::OnLink, PUBLIC)],
+    );
     assert_eq!(search.step(Time::ZERO, &unheard(None)), Choice::Set(at(PUBLIC)));
 }
 
@@ -169,7 +171,7 @@ fn a_lane_found_working_at_start_is_not_touched() {
 #[test]
 fn a_session_too_old_to_be_used_does_not_count_as_working() {
     let mut search = CandidateSearch::new(Time::ZERO, Seed(1), BOTH);
-    search.set_candidates(&list());
+    search.set_candidates(Time::ZERO, &list());
     let report = TunnelReport {
         endpoint: None,
         handshake_age: Some(Duration::from_secs(180)),
@@ -181,7 +183,7 @@ fn a_session_too_old_to_be_used_does_not_count_as_working() {
 #[test]
 fn a_peer_heard_without_a_session_keeps_its_attempt_where_it_is_heard() {
     let mut search = CandidateSearch::new(Time::ZERO, Seed(1), BOTH);
-    search.set_candidates(&list());
+    search.set_candidates(Time::ZERO, &list());
     search.resume_at(at(PUBLIC));
     let heard = |received_bytes| TunnelReport {
         endpoint: Some(at(ROAMED)),
@@ -198,7 +200,7 @@ fn a_peer_heard_without_a_session_keeps_its_attempt_where_it_is_heard() {
 #[test]
 fn a_lane_works_for_less_than_five_seconds_after_its_last_byte() {
     let mut search = CandidateSearch::new(Time::ZERO, Seed(1), BOTH);
-    search.set_candidates(&list());
+    search.set_candidates(Time::ZERO, &list());
     let report = TunnelReport {
         endpoint: Some(at(PUBLIC)),
         handshake_age: Some(Duration::from_secs(1)),
@@ -217,7 +219,7 @@ fn a_lane_works_for_less_than_five_seconds_after_its_last_byte() {
 #[test]
 fn a_write_that_was_lost_is_repeated() {
     let mut search = CandidateSearch::new(Time::ZERO, Seed(1), BOTH);
-    search.set_candidates(&list());
+    search.set_candidates(Time::ZERO, &list());
     for tenth in 0..3 {
         let now = Time::ZERO.after(FIRST_ATTEMPT.mul_f64(f64::from(tenth) / 10.0));
         assert_eq!(search.step(now, &unheard(None)), Choice::Set(at(PRIVATE)));
@@ -232,11 +234,11 @@ fn a_changed_list_keeps_progress_and_a_removed_address_is_left_at_once() {
     let newcomer = candidate(Source::Private, "192.0.2.99:51820");
     let mut changed = list();
     changed.push(newcomer);
-    lane.search.set_candidates(&changed);
+    lane.search.set_candidates(lane.now, &changed);
     lane.run(Duration::from_secs(2));
     assert_eq!(lane.search.trying(), Some(at(PUBLIC)), "the attempt under way goes on");
     changed.retain(|known| known.address != at(PUBLIC));
-    lane.search.set_candidates(&changed);
+    lane.search.set_candidates(lane.now, &changed);
     lane.run(Duration::from_secs(1));
     assert_eq!(lane.search.trying(), Some(newcomer.address), "new in this round, private first");
     lane.run(Duration::from_secs(6));
@@ -250,7 +252,7 @@ fn an_address_that_joins_late_has_one_turn_in_each_round_like_the_others() {
     let before = lane.sets().len();
     let mut changed = list();
     changed.push(candidate(Source::Private, "192.0.2.99:51820"));
-    lane.search.set_candidates(&changed);
+    lane.search.set_candidates(lane.now, &changed);
     lane.run(Duration::from_secs(3_000));
     let late = &lane.sets()[before..][..20];
     assert_eq!(late.iter().filter(|address| *address == "192.0.2.99:51820").count(), 4);
@@ -261,7 +263,7 @@ fn the_same_list_again_changes_nothing() {
     let (mut told_often, mut told_once) = (Lane::new(BOTH), Lane::new(BOTH));
     told_once.run(Duration::from_secs(60));
     for _ in 0..60 {
-        told_often.search.set_candidates(&list());
+        told_often.search.set_candidates(told_often.now, &list());
         told_often.run(Duration::from_secs(1));
     }
     assert_eq!(told_often.set, told_once.set);
@@ -284,8 +286,10 @@ fn attempts_grow_longer_when_all_were_in_vain() {
 fn attempts_grow_longer_from_the_fourth_round_on() {
     let mut lane = Lane::new(BOTH);
     lane.search = CandidateSearch::new(Time::ZERO, Seed(1), BOTH);
-    lane.search
-        .set_candidates(&[candidate(Source::Private, PRIVATE), candidate(Source::Public, PUBLIC)]);
+    lane.search.set_candidates(
+        lane.now,
+        &[candidate(Source::Private, PRIVATE), candidate(Source::Public, PUBLIC)],
+    );
     lane.run(Duration::from_secs(200));
     let lengths: Vec<Duration> =
         lane.set.windows(2).map(|pair| pair[1].0.since(pair[0].0)).collect();
@@ -346,7 +350,7 @@ proptest! {
         let mut lane = Lane::new(BOTH);
         lane.tunnel.calls = if kernel { Calls::EveryFiveSeconds } else { Calls::NewEndpointsAtOnce };
         lane.search = CandidateSearch::new(Time::ZERO, Seed(seed), BOTH);
-        lane.search.set_candidates(&many(&sources));
+        lane.search.set_candidates(lane.now, &many(&sources));
         lane.run(Duration::from_secs(600));
         for times in lane.tunnel.initiations.values() {
             for pair in times.windows(2) {
@@ -365,7 +369,7 @@ proptest! {
         let mut lane = Lane::new(BOTH);
         lane.tunnel.calls = if kernel { Calls::EveryFiveSeconds } else { Calls::NewEndpointsAtOnce };
         lane.search = CandidateSearch::new(Time::ZERO, Seed(seed), BOTH);
-        lane.search.set_candidates(&candidates);
+        lane.search.set_candidates(lane.now, &candidates);
         lane.tunnel.answering = BTreeSet::from([answers]);
         lane.run(if kernel { Duration::from_secs(17 * 6) } else { FIRST_ATTEMPT * 2 * 16 });
         prop_assert_eq!(lane.tunnel.endpoint, Some(answers));
@@ -377,7 +381,7 @@ proptest! {
         let run = |candidates: &[Candidate]| {
             let mut lane = Lane::new(BOTH);
             lane.search = CandidateSearch::new(Time::ZERO, Seed(seed), BOTH);
-            lane.search.set_candidates(candidates);
+            lane.search.set_candidates(lane.now, candidates);
             lane.run(Duration::from_secs(120));
             lane.set
         };
@@ -452,7 +456,7 @@ impl Tunnel {
 impl Lane {
     fn new(families: Families) -> Lane {
         let mut search = CandidateSearch::new(Time::ZERO, Seed(7), families);
-        search.set_candidates(&list());
+        search.set_candidates(Time::ZERO, &list());
         Lane { now: Time::ZERO, search, tunnel: Tunnel::default(), set: Vec::new() }
     }
 

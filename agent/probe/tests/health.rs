@@ -224,6 +224,19 @@ fn a_reply_is_not_taken_back_by_the_loss_of_what_was_sent_before_it() {
 }
 
 #[test]
+fn a_path_that_went_down_has_no_round_trip_time_until_it_answers_again() {
+    let mut sim = Sim::new(6, V4, Interest::Carrying, Weather::fair(ms(10)));
+    sim.advance(ms(3_000));
+    assert!(sim.path.report().rtt.is_some());
+    sim.weather.partitioned = Partition::Both;
+    sim.advance_until(State::Down, ms(2_000));
+    assert_eq!(sim.path.report().rtt, None);
+    sim.weather = Weather::fair(ms(40));
+    sim.advance_until(State::Up, ms(3_000));
+    assert!(sim.path.report().rtt.unwrap().smoothed_us >= 80_000, "the old way's is forgotten");
+}
+
+#[test]
 fn a_path_that_is_down_is_probed_once_a_second() {
     let mut sim = Sim::new(6, V4, Interest::Carrying, cut(ms(1)));
     sim.advance(Duration::from_secs(20));

@@ -8,10 +8,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use sealane_probe::candidates::{
-    Candidate, CandidateSearch, Choice, Families, MOVING, SILENCE, Source, TunnelReport,
+    Candidate, CandidateSearch, Choice, Families, SILENCE, Source, TunnelReport,
 };
 use sealane_probe::datagram::Datagram;
 use sealane_probe::health::{Doubt, Interest, State};
+use sealane_probe::moving::MOVING;
 use sealane_probe::mtu::Phase;
 use sealane_probe::path::{Path, PathConfig};
 use sealane_probe::seed::Seed;
@@ -29,7 +30,7 @@ fn a_peer_that_moved_is_followed_before_its_lane_is_found_down() {
     let mut lane = Lane::working();
     lane.answering = at(&[NEW]);
     lane.run(Duration::from_millis(300));
-    lane.path.set_candidates(&[public(NEW)]);
+    lane.path.set_candidates(lane.now, &[public(NEW)]);
     let told = lane.now;
     while lane.endpoint != NEW.parse().unwrap() {
         lane.run(STEP);
@@ -43,7 +44,7 @@ fn a_peer_that_moved_is_followed_before_its_lane_is_found_down() {
 #[test]
 fn of_two_new_addresses_the_second_is_tried_when_the_first_does_not_answer() {
     let mut lane = Lane::working();
-    lane.path.set_candidates(&[public(OLD), public(NEW), public(NEW6)]);
+    lane.path.set_candidates(lane.now, &[public(OLD), public(NEW), public(NEW6)]);
     lane.answering = at(&[NEW6]);
     let silent = lane.now;
     while lane.endpoint != NEW6.parse().unwrap() {
@@ -56,7 +57,7 @@ fn of_two_new_addresses_the_second_is_tried_when_the_first_does_not_answer() {
 #[test]
 fn a_short_silence_after_the_list_changed_is_no_move() {
     let mut lane = Lane::working();
-    lane.path.set_candidates(&[public(OLD), public(NEW)]);
+    lane.path.set_candidates(lane.now, &[public(OLD), public(NEW)]);
     lane.answering.clear();
     lane.run(Duration::from_millis(150));
     lane.answering = at(&[OLD]);
@@ -68,7 +69,7 @@ fn a_short_silence_after_the_list_changed_is_no_move() {
 fn a_lane_that_falls_silent_while_its_peer_advertises_the_same_is_not_touched_before_it_is_down() {
     let mut lane = Lane::working();
     lane.answering.clear();
-    lane.path.set_candidates(&[public(OLD)]);
+    lane.path.set_candidates(lane.now, &[public(OLD)]);
     while lane.path.report().state == State::Up {
         lane.run(STEP);
     }
@@ -78,12 +79,12 @@ fn a_lane_that_falls_silent_while_its_peer_advertises_the_same_is_not_touched_be
 #[test]
 fn a_lane_is_probed_at_once_when_its_peer_advertises_another_address_and_only_then() {
     let mut lane = Lane::working();
-    lane.path.set_candidates(&[public(OLD)]);
+    lane.path.set_candidates(lane.now, &[public(OLD)]);
     assert!(lane.path.next_transmit() > lane.now, "the same list says nothing");
-    lane.path.set_candidates(&[public(OLD), public(NEW)]);
+    lane.path.set_candidates(lane.now, &[public(OLD), public(NEW)]);
     assert!(lane.path.next_transmit() <= lane.now);
     assert!(lane.path.poll_transmit(lane.now, None).is_some());
-    lane.path.set_candidates(&[public(OLD), public(NEW)]);
+    lane.path.set_candidates(lane.now, &[public(OLD), public(NEW)]);
     assert!(lane.path.next_transmit() > lane.now, "nor does the new one, told again");
 }
 
@@ -93,28 +94,67 @@ fn a_lane_that_fell_silent_before_its_peer_told_of_another_address_goes_there_at
     lane.answering.clear();
     lane.run(Duration::from_secs(8));
     assert_eq!((lane.path.report().state, lane.sets.len()), (State::Down, 0));
-    lane.path.set_candidates(&[public(OLD), public(NEW)]);
+    lane.path.set_candidates(lane.now, &[public(OLD), public(NEW)]);
     lane.run(GLANCE + STEP);
     assert_eq!(lane.sets, [NEW.parse().unwrap()]);
 }
 
 #[test]
-fn a_lane_that_works_on_for_15_s_has_a_peer_that_did_not_move() {
-    let mut search = worked();
-    search.set_candidates(&[public(OLD), public(NEW)]);
-    for (after, may_have) in
-        [(0, true), (MOVING.as_micros() - 1, true), (MOVING.as_micros(), false)]
-    {
-        let now = Time(u64::try_from(after).unwrap());
-        assert_eq!(search.working(now, &report(OLD)), Choice::LeaveAlone);
-        assert_eq!(search.may_have_moved(), may_have, "after {after} us");
+fn an_address_told_of_15_s_before_the_silence_is_no_move() {
+    for (after, goes) in [(MOVING - Duration::from_micros(1), true), (MOVING, false)] {
+        let mut search = worked();
+        search.set_candidates(Time::ZERO, &[public(OLD), public(NEW)]);
+        let choice = search.doubted(Time::ZERO.after(after), &report(OLD), Doubt::Grave);
+        assert_eq!(choice != Choice::LeaveAlone, goes, "{after:?} after");
     }
+}
+
+#[test]
+fn an_outage_under_half_a_second_leaves_the_lane_where_it_was_whatever_was_guessed() {
+    for silence in (50..450).step_by(10) {
+        let mut lane = Lane::working();
+        lane.path.set_candidates(lane.now, &[public(OLD), public(NEW), public(NEW6)]);
+        lane.answering.clear();
+        lane.run(Duration::from_millis(silence));
+        lane.answering = at(&[OLD]);
+        lane.run(Duration::from_millis(1_000));
+        assert_eq!(lane.endpoint, OLD.parse().unwrap(), "{silence} ms: {:?}", lane.sets);
+        lane.run(Duration::from_secs(1));
+        assert_eq!(lane.path.last_endpoint(), Some(OLD.parse().unwrap()), "{silence} ms");
+    }
+}
+
+#[test]
+fn a_late_answer_from_where_the_peer_was_does_not_prove_a_guess() {
+    let mut search = worked();
+    search.set_candidates(Time::ZERO, &[public(OLD), public(NEW)]);
+    let (begin, seen) = (Time::ZERO.after(SILENCE), Time::ZERO.after(SILENCE * 2));
+    search.doubted(begin, &report(OLD), Doubt::Grave);
+    search.answered(begin);
+    assert!(search.is_guessing(), "the tunnel does not send there yet");
+    search.doubted(seen, &report(NEW), Doubt::Grave);
+    search.answered(Time(seen.0 - 1));
+    assert!(search.is_guessing(), "sent to where it was");
+    search.answered(seen);
+    assert!(!search.is_guessing());
+}
+
+#[test]
+fn a_peer_heard_from_elsewhere_during_a_guess_is_there() {
+    let mut search = worked();
+    search.set_candidates(Time::ZERO, &[public(OLD), public(NEW)]);
+    let begin = Time::ZERO.after(SILENCE);
+    search.doubted(begin, &report(OLD), Doubt::Grave);
+    search.doubted(begin, &report(NEW), Doubt::Grave);
+    assert_eq!(search.doubted(begin, &report(NEW6), Doubt::Grave), Choice::LeaveAlone);
+    assert!(!search.is_guessing());
+    assert_eq!(search.trying(), None);
 }
 
 #[test]
 fn each_new_address_has_its_time_and_a_lost_write_is_repeated() {
     let mut search = worked();
-    search.set_candidates(&[public(OLD), public(NEW), public(NEW6)]);
+    search.set_candidates(Time::ZERO, &[public(OLD), public(NEW), public(NEW6)]);
     let set = |text: &str| Choice::Set(text.parse().unwrap());
     let begin = Time::ZERO.after(SILENCE);
     let early = Time(begin.0 - 1);
@@ -125,10 +165,12 @@ fn each_new_address_has_its_time_and_a_lost_write_is_repeated() {
     let last = Time(until.0 - 1);
     assert_eq!(search.doubted(last, &report(OLD), Doubt::Grave), set(NEW), "the write was lost");
     assert_eq!(search.doubted(last, &report(NEW), Doubt::Grave), Choice::LeaveAlone);
-    assert_eq!(search.doubted(until, &report(NEW), Doubt::Slight), Choice::LeaveAlone);
     assert_eq!(search.doubted(until, &report(NEW), Doubt::Grave), set(NEW6));
     let end = search.next_wake();
+    assert_eq!(search.doubted(end, &report(NEW6), Doubt::Grave), set(OLD), "back again");
+    assert_eq!(search.doubted(end, &report(NEW6), Doubt::Grave), set(OLD), "the write was lost");
     assert_eq!(search.doubted(end, &report(OLD), Doubt::Grave), Choice::LeaveAlone, "no more");
+    assert!(!search.is_guessing());
     assert_eq!(search.last(), Some(OLD.parse().unwrap()));
 }
 
@@ -139,7 +181,7 @@ fn an_address_that_is_tried_is_probed_at_once() {
     lane.run(Duration::from_secs(7));
     while lane.sets.is_empty() {
         lane.run(STEP);
-        lane.path.set_candidates(&[public(NEW)]);
+        lane.path.set_candidates(lane.now, &[public(NEW)]);
     }
     assert!(lane.path.next_transmit() <= lane.now);
 }
@@ -168,11 +210,35 @@ fn the_path_mtu_is_proved_again_where_the_endpoint_has_moved() {
     assert_eq!(phase(&first), before, "the first endpoint is no move");
 }
 
+#[test]
+fn a_guess_is_taken_back_when_little_doubt_is_left() {
+    let mut search = worked();
+    search.set_candidates(Time::ZERO, &[public(OLD), public(NEW), public(NEW6)]);
+    search.doubted(Time::ZERO.after(SILENCE), &report(OLD), Doubt::Grave);
+    let until = search.next_wake();
+    let back = Choice::Set(OLD.parse().unwrap());
+    assert_eq!(search.doubted(until, &report(NEW), Doubt::Slight), back);
+}
+
+#[test]
+fn a_guess_whose_tunnel_hears_the_peer_there_is_right() {
+    let mut search = worked();
+    search.set_candidates(Time::ZERO, &[public(OLD), public(NEW)]);
+    let begin = Time::ZERO.after(SILENCE);
+    search.doubted(begin, &report(OLD), Doubt::Grave);
+    let at = |received_bytes| TunnelReport { received_bytes, ..report(NEW) };
+    search.doubted(begin, &at(200), Doubt::Grave);
+    search.doubted(begin, &at(200), Doubt::Grave);
+    assert!(search.is_guessing(), "what was received before says nothing");
+    assert_eq!(search.doubted(begin, &at(201), Doubt::Grave), Choice::LeaveAlone);
+    assert!(!search.is_guessing());
+}
+
 /// A search whose lane worked at the old address a moment ago.
 fn worked() -> CandidateSearch {
     let families = Families { ipv4: true, ipv6: true };
     let mut search = CandidateSearch::new(Time::ZERO, Seed(1), families);
-    search.set_candidates(&[public(OLD)]);
+    search.set_candidates(Time::ZERO, &[public(OLD)]);
     assert_eq!(search.working(Time::ZERO, &report(OLD)), Choice::LeaveAlone);
     assert!(!search.may_have_moved());
     search

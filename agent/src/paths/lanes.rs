@@ -59,7 +59,7 @@ impl Lanes {
             path
         };
         let adjust = |target: &LaneTarget, path: &mut Path| {
-            path.set_candidates(&candidates(target, seen));
+            path.set_candidates(now, &candidates(target, seen));
             path.set_families(families);
             path.set_interest(interest(target.traffic));
             path.set_link_mtu(now, saturated(target.max_mtu));
