@@ -15,7 +15,7 @@ use crate::lab::process::Process;
 use crate::lab::wait::eventually;
 use crate::lab::world::Lab;
 use crate::product::ground::Ground;
-use crate::product::site::EdgeSite;
+use crate::product::site::ClusterSite;
 use crate::product::{admin, agent, command};
 
 /// Members that the measured agent knows.
@@ -39,23 +39,25 @@ pub fn measure() -> Result<(), Box<dyn Error>> {
 fn agents() -> Result<(), Box<dyn Error>> {
     let ground = Ground::new("memory", Family::Dual)?;
     let _broker = admin::found(&ground)?;
-    let names: Vec<String> = (0..=MEMBERS).map(|number| format!("edge{number}")).collect();
+    let names: Vec<String> = (0..=MEMBERS).map(|number| format!("member{number}")).collect();
     let (mut sites, mut processes) = (Vec::new(), Vec::new());
     for (name, number) in names.iter().zip(1..) {
-        let site = EdgeSite::new(&ground, name, number)?;
-        processes.push(agent::start(&site.host, &site.settings())?);
-        admin::admit(&ground, name, &site.networks(), &[&site.host])?;
-        site.host.run(command::JOIN)?;
+        let site = ClusterSite::new(&ground, name, number)?;
+        let host = &site.gateway.host;
+        processes.push(agent::start(host, &site.gateway_settings())?);
+        admin::admit(&ground, name, &site.networks(), &[host])?;
+        host.run(command::JOIN)?;
         sites.push(site);
     }
     let (Some(site), Some(process)) = (sites.first(), processes.first()) else {
         return Err("no member".into());
     };
+    let host = &site.gateway.host;
     let others: Vec<&str> = names.iter().skip(1).map(String::as_str).collect();
-    agent::comes_to_reach(&site.host, &others)?;
-    println!("{:<16}  {MEMBERS:>8}  {:>12}", "sealane-agent", resident(&site.host, process.pid())?);
-    for pid in site.host.find("sealane-tunnel")? {
-        println!("{:<16}  {MEMBERS:>8}  {:>12}", "sealane-tunnel", resident(&site.host, pid)?);
+    agent::comes_to_reach(host, &others)?;
+    println!("{:<16}  {MEMBERS:>8}  {:>12}", "sealane-agent", resident(host, process.pid())?);
+    for pid in host.find("sealane-tunnel")? {
+        println!("{:<16}  {MEMBERS:>8}  {:>12}", "sealane-tunnel", resident(host, pid)?);
     }
     Ok(())
 }
