@@ -138,6 +138,7 @@ impl From<NftError> for Fault {
             NftError::Generation { fault } => return io_fault(cause, fault),
             NftError::Missing { .. } | NftError::Text(_) | NftError::Listing { .. } => Retry::Never,
             NftError::Run { .. }
+            | NftError::Slow { .. }
             | NftError::Refused { .. }
             | NftError::NotAsWritten
             | NftError::Record { .. } => Retry::Soon,

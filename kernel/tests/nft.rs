@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
@@ -277,6 +278,124 @@ fn a_rule_edited_while_we_write_is_not_taken_for_ours() {
     assert!(nft_says("list table inet sealane").contains("drop"));
 }
 
+/// Prefixes that join and part, up to the end of each family's addresses.
+#[test]
+fn a_set_is_aggregated_and_split_in_place() {
+    let wide = ["10.2.0.0/15", "254.0.0.0/7", "fd00:2::/31", "fe00::/7"];
+    let narrow = [
+        "10.2.0.0/16",
+        "10.3.0.0/16",
+        "254.0.0.0/8",
+        "255.0.0.0/8",
+        "fd00:2::/32",
+        "fd00:3::/32",
+        "fe00::/8",
+        "ff00::/8",
+    ];
+    let table = |prefixes: &[&str]| {
+        let of = |six| {
+            prefixes.iter().filter(|text| text.contains(':') == six).copied().collect::<Vec<_>>()
+        };
+        let mut table = FilterTable::default();
+        table.sets.insert("remote4".into(), set(Family::V4, &of(false)));
+        table.sets.insert("remote6".into(), set(Family::V6, &of(true)));
+        let rules = ["ip daddr @remote4 drop", "ip6 daddr @remote6 drop"];
+        table.chains.insert("only".into(), chain(None, &rules));
+        table
+    };
+    let mut host = Host::fresh();
+    host.nft.apply(Some(&table(&wide))).unwrap();
+    let before = handles();
+    for prefixes in [&narrow[..], &wide, &narrow] {
+        host.nft.apply(Some(&table(prefixes))).unwrap();
+        assert_eq!(host.nft.observe().unwrap(), Some(table(prefixes)));
+        assert_eq!(handles(), before, "written whole for {prefixes:?}");
+    }
+}
+
+#[test]
+fn a_foreign_transaction_behind_an_edit_has_nothing_written_whole() {
+    let mut host = Host::fresh();
+    host.nft.apply(Some(&rich_table())).unwrap();
+    let table = table_handle();
+    let mut fewer = rich_table();
+    fewer.sets.get_mut("remote4").unwrap().elements.pop_first();
+    fewer.chains.get_mut("guard").unwrap().rules.pop();
+    let mut more = fewer.clone();
+    more.chains.get_mut("guard").unwrap().rules.push(FilterRule("ip protocol 253 drop".into()));
+    for wanted in [fewer, more] {
+        host.nft = host.nft_by(&format!("{} && nft add table inet theirs", once("-f")));
+        let before = handles();
+        host.nft.apply(Some(&wanted)).unwrap();
+        assert!(host.folder.path().join("nft.done").exists(), "no other hand came between");
+        assert_eq!(host.nft.observe().unwrap(), Some(wanted));
+        assert_eq!(table_handle(), table, "written whole");
+        let rewritten = before.difference(&handles()).count();
+        assert!(rewritten <= GUARD.len(), "{rewritten} rules beside those of the edited chain");
+        std::fs::remove_file(host.folder.path().join("nft.done")).unwrap();
+    }
+}
+
+#[test]
+fn what_another_hand_does_behind_an_edit_is_not_taken_for_ours() {
+    let replaced = "nft -a list chain inet sealane guard | sed -n \
+         's/.*notrack comment \\(.*\\) # handle \\(.*\\)/replace rule inet sealane guard handle \\2 accept comment \\1/p' \
+         | nft -f -";
+    let dormant = "nft 'add table inet sealane { flags dormant; }'";
+    let removed = "nft delete table inet sealane";
+    for (after, deed) in
+        [("-f", replaced), ("-s", replaced), ("-f", dormant), ("-s", dormant), ("-f", removed)]
+    {
+        let mut host = Host::fresh();
+        host.nft.apply(Some(&rich_table())).unwrap();
+        host.nft = host.nft_by(&format!("{} && {deed}", once(after)));
+        let mut wanted = rich_table();
+        wanted.sets.get_mut("remote4").unwrap().elements.pop_first();
+        host.nft.apply(Some(&wanted)).unwrap();
+        assert!(host.folder.path().join("nft.done").exists(), "no other hand came between");
+        assert_eq!(host.nft.observe().unwrap(), Some(wanted.clone()), "{deed}");
+        let listing = nft_says("list table inet sealane");
+        assert_eq!(listing.matches("notrack").count(), 3, "{after} {deed}: {listing}");
+        assert!(!listing.contains("dormant"), "{after} {deed}");
+    }
+}
+
+#[test]
+fn a_record_that_no_longer_can_be_written_keeps_nothing_from_being_written() {
+    let mut host = Host::fresh();
+    host.nft.apply(Some(&rich_table())).unwrap();
+    let path = host.folder.path().join("nft.json");
+    let record = std::fs::read_to_string(&path).unwrap();
+    let old = record.replace("ct state invalid notrack", "ct state invalid notrack; accept");
+    assert_ne!(old, record);
+    std::fs::write(&path, old).unwrap();
+    let mut restarted = Nft::open(host.folder.path());
+    assert_ne!(restarted.observe().unwrap(), Some(rich_table()));
+    restarted.apply(Some(&rich_table())).unwrap();
+    assert_eq!(restarted.observe().unwrap(), Some(rich_table()));
+}
+
+#[test]
+fn an_nft_that_does_not_answer_is_ended_and_said_to_be_slow() {
+    let mut host = Host::fresh();
+    host.nft = host.nft_by("echo $$ > $0.pid; sleep 1000");
+    let began = Instant::now();
+    let fault = host.nft.apply(Some(&rich_table())).unwrap_err();
+    assert!(matches!(fault, NftError::Slow { .. }), "{fault}");
+    assert!(began.elapsed() < Duration::from_secs(8), "took {:?}", began.elapsed());
+    let pid = std::fs::read_to_string(host.folder.path().join("nft.pid")).unwrap();
+    let process = Path::new("/proc").join(pid.trim());
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while process.exists() {
+        assert!(Instant::now() < deadline, "it still runs");
+        std::thread::yield_now();
+    }
+    // It was ended behind a transaction that stands.
+    host.nft = Nft::open(host.folder.path());
+    host.nft.apply(Some(&rich_table())).unwrap();
+    assert_eq!(host.nft.observe().unwrap(), Some(rich_table()));
+}
+
 #[test]
 fn a_host_whose_rules_never_stand_still_is_reported() {
     let mut host = Host::fresh();
@@ -344,6 +463,23 @@ impl Host {
         run("sh", &["-c", write, "sh", &script, program.to_str().unwrap()]);
         Nft::with_program(self.folder.path(), &program)
     }
+}
+
+/// A condition of the shell that holds once, for an `nft` whose first argument is this one.
+fn once(first: &str) -> String {
+    format!("[ \"$1\" = {first} ] && [ ! -e $0.done ] && touch $0.done")
+}
+
+/// Handles of all rules of our table: those of rules that are not written again stay.
+fn handles() -> BTreeSet<String> {
+    let listing = nft_says("-a list table inet sealane");
+    let rules = listing.lines().filter(|line| line.contains("comment \"sealane:"));
+    rules.filter_map(|line| Some(line.rsplit_once("# handle ")?.1.to_owned())).collect()
+}
+
+/// Handle of our table: another one is another table.
+fn table_handle() -> String {
+    nft_says("-a list table inet sealane").lines().next().unwrap().to_owned()
 }
 
 /// Runs one nft command as another hand would; options stand first.

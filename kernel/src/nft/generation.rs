@@ -12,6 +12,8 @@ use netlink_sys::{Socket, SocketAddr};
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike};
 
+use crate::nft::NftError;
+
 /// `NFNL_SUBSYS_NFTABLES` with `NFT_MSG_NEWGEN` and `NFT_MSG_GETGEN` of
 /// linux/netfilter/nf_tables.h.
 const NEW_GENERATION: u16 = 0x0a0f;
@@ -48,6 +50,14 @@ impl Generation {
         let mut answer = Vec::with_capacity(DATAGRAM_BYTES);
         socket.recv(&mut answer, 0)?;
         read(&answer)
+    }
+
+    /// As [`Generation::now`], for what cannot go on without.
+    ///
+    /// # Errors
+    /// [`NftError::Generation`].
+    pub(super) fn of_rules() -> Result<Self, NftError> {
+        Self::now().map_err(|fault| NftError::Generation { fault })
     }
 
     /// Makes one up.

@@ -1,7 +1,7 @@
 //! Owns what `nft -j list table` says of our table. Does not own what was written: a rule in a
 //! listing is only a fingerprint until a record says which text it came from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
@@ -86,6 +86,17 @@ impl Listing {
             mark_changed(&mut table, &shown);
         }
         table
+    }
+
+    /// Says whether each rule looks as one of `known` that has its tag.
+    pub(super) fn shows_only(&self, known: &BTreeMap<String, RecordedChain>) -> bool {
+        let known: BTreeSet<(u64, &str)> = known
+            .values()
+            .flat_map(|chain| &chain.rules)
+            .map(|rule| (tag(&FilterRule(rule.text.clone())), rule.shown.as_str()))
+            .collect();
+        let mut rules = self.chains.values().flat_map(|chain| &chain.rules);
+        rules.all(|rule| rule.tag.is_some_and(|tag| known.contains(&(tag, rule.shown.as_str()))))
     }
 
     fn take(&mut self, kind: &str, content: &Value) {

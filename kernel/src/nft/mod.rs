@@ -1,30 +1,32 @@
 //! Owns our nftables table on this host: reads it, changes it, proves it unchanged. Does not own
 //! any other table, nor what the rules mean.
 
+mod draft;
 mod generation;
 mod lasting;
 mod listing;
+mod program;
 mod record;
 
-use std::io::{self, Write};
+use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
 use std::time::Instant;
 
 use sealane_state::filter::FilterTable;
-use sealane_state::nft_edit;
 use sealane_state::nft_text::{self, NftTextError};
-use sealane_state::owner::FILTER_TABLE;
 
+use crate::nft::draft::{Draft, Sight};
 use crate::nft::generation::Generation;
 use crate::nft::lasting::Lasting;
+use crate::nft::program::Program;
 use crate::nft::record::Record;
 use crate::statefile;
 
 /// File name of the record, inside the folder that [`Nft::open`] is given.
 const RECORD_FILE: &str = "nft.json";
-/// How often a table is written anew when other transactions, such as those of kube-proxy, come
-/// between; each takes some ten milliseconds.
+/// How often a table is written or looked at anew when other transactions, such as those of
+/// kube-proxy, come between; each takes some ten milliseconds.
 const ATTEMPTS: u32 = 8;
 
 /// Our table on this host, by way of the `nft` program (1.0.6 or newer).
@@ -34,7 +36,7 @@ const ATTEMPTS: u32 = 8;
 /// unchanged; where it does not, what was read back differs from everything that can be wanted.
 #[derive(Debug)]
 pub struct Nft {
-    program: PathBuf,
+    program: Program,
     path: PathBuf,
     record: Option<Record>,
     lasting: Lasting,
@@ -56,6 +58,17 @@ pub enum NftError {
         program: String,
         /// What the system says.
         fault: io::Error,
+    },
+    /// The program did not end in time and was ended; what it was writing stands whole or not at all.
+    /// Retrying helps once the host is less busy.
+    #[error(
+        "nft {asked}: no answer within {} s, so it was ended; see with ps and \"nft monitor\" what keeps \
+         it: a program that rewrites rules without pause, or a host without memory or disk",
+        program::PATIENCE.as_secs()
+    )]
+    Slow {
+        /// What was asked.
+        asked: String,
     },
     /// The kernel or the program refused; nothing was changed. Retrying helps if someone else was
     /// writing at the same time.
@@ -111,7 +124,7 @@ impl Nft {
             tracing::warn!(path = %path.display(), %fault, "nft record unreadable, table will be rewritten");
             None
         });
-        Self { program: program.to_owned(), path, record, lasting: Lasting::default() }
+        Self { program: Program::at(program), path, record, lasting: Lasting::default() }
     }
 
     /// Reads our table; `None` when there is none.
@@ -134,13 +147,13 @@ impl Nft {
     }
 
     fn read(&self) -> Result<Option<FilterTable>, NftError> {
-        let Some(shown) = self.listing(&["-s", "-n"])? else {
+        let Some(shown) = self.program.listing(&["-s", "-n"])? else {
             return Ok(None);
         };
         if let Some(table) = self.record.as_ref().and_then(|record| record.table_if_shown(&shown)) {
             return Ok(Some(table));
         }
-        let Some(json) = self.listing(&["-j"])? else {
+        let Some(json) = self.program.listing(&["-j"])? else {
             return Ok(None);
         };
         let chains = self.record.as_ref().map(|record| &record.chains);
@@ -154,64 +167,78 @@ impl Nft {
     /// # Errors
     /// [`NftError`] when the program is missing or refuses.
     pub fn ruleset(&self) -> Result<String, NftError> {
-        let output = self.run(&["-j", "list", "ruleset"], "")?;
-        if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-        }
-        Err(refused("list", &output))
+        self.program.ruleset()
     }
 
-    /// Makes our table `wanted` in one transaction, or removes it.
+    /// Makes our table `wanted` in one transaction, or removes it. What stands as it should is not
+    /// written again, so that no packet meets a table that is half there.
     ///
     /// # Errors
     /// [`NftError`]; after `Text` and `Refused` the old table still stands.
     pub fn apply(&mut self, wanted: Option<&FilterTable>) -> Result<(), NftError> {
         self.lasting = Lasting::default();
         let Some(table) = wanted else {
-            self.run_text("delete", nft_text::REMOVAL)?;
+            self.program.write("delete", nft_text::REMOVAL)?;
             return self.forget();
         };
         let whole = nft_text::replacement(table, record::tag)?;
-        let mut edited = self.edited(table)?;
+        let mut next = Some(Draft::of(table, self.record.as_ref(), &self.program)?);
+        let (mut before, mut known) = (None, BTreeMap::new());
         for _ in 0..ATTEMPTS {
-            let edit = edited.take();
-            let written = match self.write(table, edit.as_deref().unwrap_or(&whole)) {
-                // What the edit was made for is no longer there.
-                Err(NftError::Refused { .. }) if edit.is_some() => continue,
-                written => written?,
+            if let Some(draft) = next.take() {
+                match self.write(draft, &whole)? {
+                    Written::Nothing => return Ok(()),
+                    Written::Refused(draft) => {
+                        next = Some(draft);
+                        continue;
+                    }
+                    Written::After(generation) => before = Some(generation),
+                }
+                if let Some(record) = self.record.take() {
+                    known = record.chains;
+                }
+            }
+            let look = match Sight::of(&self.program)? {
+                Sight::Clear(look) => look,
+                Sight::Gone => {
+                    next = Some(Draft::Whole { reason: "another hand deleted it".to_owned() });
+                    continue;
+                }
+                // What was written stands as it is; only the proof is to be had again.
+                Sight::Blurred => continue,
             };
-            if let Some(record) = written {
-                let saved = statefile::write(&self.path, &record);
-                self.record = Some(record);
-                return saved.map_err(|fault| NftError::Record { path: self.path.clone(), fault });
+            match look.record(table, before, &known) {
+                Some(record) => return self.keep(record),
+                None => next = Some(look.mend(table, &known)),
             }
         }
         Err(NftError::NotAsWritten)
     }
 
-    /// The text that only changes what differs, where our table stands as we wrote it.
-    fn edited(&self, wanted: &FilterTable) -> Result<Option<String>, NftError> {
-        let Some(record) = &self.record else { return Ok(None) };
-        let shown = self.listing(&["-s", "-n"])?;
-        let Some(stands) = shown.and_then(|shown| record.table_if_shown(&shown)) else {
-            return Ok(None);
-        };
-        Ok(nft_edit::edit(&stands, wanted, record::tag)?.filter(|text| !text.is_empty()))
+    /// Carries out a draft, in one transaction.
+    fn write(&self, draft: Draft, whole: &str) -> Result<Written, NftError> {
+        match draft {
+            Draft::Edit { text, .. } if text.is_empty() => Ok(Written::Nothing),
+            Draft::Edit { text, made_for } => match self.program.write("edit", &text) {
+                // What the edit was made for is no longer there, or this kernel cannot do it.
+                Err(error @ NftError::Refused { .. }) => {
+                    Ok(Written::Refused(Draft::Whole { reason: error.to_string() }))
+                }
+                written => written.map(|()| Written::After(made_for)),
+            },
+            Draft::Whole { reason } => {
+                let before = Generation::of_rules()?;
+                self.program.write("write", whole)?;
+                tracing::info!(reason, "nftables table written whole");
+                Ok(Written::After(before))
+            }
+        }
     }
 
-    /// Writes the table and lists it; `None` unless the generations prove that no other transaction
-    /// lies between, so that what is listed is what was written.
-    fn write(&mut self, table: &FilterTable, text: &str) -> Result<Option<Record>, NftError> {
-        let before = generation()?;
-        self.run_text("write", text)?;
-        self.record = None;
-        let written = generation()?;
-        let shown = self.listing(&["-s", "-n"])?;
-        let json = self.listing(&["-j"])?;
-        let undisturbed = written.follows(before) && generation()? == written;
-        let (Some(shown), Some(json)) = (shown, json) else { return Ok(None) };
-        let record = Record::of(table, &shown, &listing::parse(&json)?);
-        Ok(record.filter(|_| undisturbed))
+    fn keep(&mut self, record: Record) -> Result<(), NftError> {
+        let saved = statefile::write(&self.path, &record);
+        self.record = Some(record);
+        saved.map_err(|fault| NftError::Record { path: self.path.clone(), fault })
     }
 
     fn forget(&mut self) -> Result<(), NftError> {
@@ -219,71 +246,14 @@ impl Nft {
         statefile::remove(&self.path)
             .map_err(|fault| NftError::Record { path: self.path.clone(), fault })
     }
-
-    fn run_text(&self, action: &'static str, text: &str) -> Result<(), NftError> {
-        let output = self.run(&["-f", "-"], text)?;
-        if output.status.success() { Ok(()) } else { Err(refused(action, &output)) }
-    }
-
-    fn listing(&self, options: &[&str]) -> Result<Option<String>, NftError> {
-        let mut arguments = options.to_vec();
-        arguments.extend(["list", "table", "inet", FILTER_TABLE]);
-        let output = self.run(&arguments, "")?;
-        if output.status.success() {
-            return Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned()));
-        }
-        // The C locale is set, so the words for ENOENT are known.
-        let said = String::from_utf8_lossy(&output.stderr);
-        if said.contains("No such file or directory") {
-            Ok(None)
-        } else {
-            Err(refused("list", &output))
-        }
-    }
-
-    fn run(&self, arguments: &[&str], input: &str) -> Result<Output, NftError> {
-        let child = Command::new(&self.program)
-            .args(arguments)
-            .env("LC_ALL", "C")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn();
-        let mut child = child.map_err(|fault| self.not_run(fault))?;
-        let stdin = child.stdin.take();
-        // Written from a thread of its own: a program that answers before it has read everything
-        // would otherwise wait for us while we wait for it.
-        std::thread::scope(|scope| {
-            scope.spawn(move || stdin.map(|mut pipe| pipe.write_all(input.as_bytes())));
-            child.wait_with_output()
-        })
-        .map_err(|fault| self.not_run(fault))
-    }
-
-    fn not_run(&self, fault: io::Error) -> NftError {
-        let program = self.program.display().to_string();
-        match fault.kind() {
-            io::ErrorKind::NotFound => NftError::Missing { program },
-            _ => NftError::Run { program, fault },
-        }
-    }
 }
 
-fn generation() -> Result<Generation, NftError> {
-    Generation::now().map_err(|fault| NftError::Generation { fault })
-}
-
-/// Keeps the lines that name the fault; the echo of a big table that follows helps nobody.
-fn refused(action: &'static str, output: &Output) -> NftError {
-    const LONGEST_LINE: usize = 300;
-    let shortened = |line: &str| line.chars().take(LONGEST_LINE).collect::<String>();
-    let said = String::from_utf8_lossy(&output.stderr);
-    let faults: Vec<String> =
-        said.lines().filter(|line| line.contains("Error:")).take(5).map(shortened).collect();
-    let said = if faults.is_empty() {
-        said.lines().next().map(shortened).unwrap_or_else(|| output.status.to_string())
-    } else {
-        faults.join("; ")
-    };
-    NftError::Refused { action, said }
+/// What became of a draft.
+enum Written {
+    /// There was nothing to write.
+    Nothing,
+    /// It was refused; this is what to write instead.
+    Refused(Draft),
+    /// It stands; this was the generation before it.
+    After(Generation),
 }

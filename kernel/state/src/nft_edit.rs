@@ -11,7 +11,9 @@ use std::fmt::Write;
 use ipnetwork::IpNetwork;
 
 use crate::filter::{Chain, FilterRule, FilterTable, PrefixSet};
-use crate::nft_text::{COMMENT_PREFIX, NftTextError, check, element_type, hook_kind, hook_point};
+use crate::nft_text::{
+    COMMENT_PREFIX, NftTextError, check, check_but_rules, element_type, hook_kind, hook_point,
+};
 use crate::owner;
 
 /// Elements on one line of a command.
@@ -24,14 +26,14 @@ const ELEMENTS_A_LINE: usize = 64;
 /// `tag` numbers a rule, as for [`crate::nft_text::replacement`].
 ///
 /// # Errors
-/// [`NftTextError`] names the first name, rule or element, of either table, that cannot be written
-/// safely.
+/// [`NftTextError`] names the first name or element, of either table, or rule of `to`, that cannot be
+/// written safely.
 pub fn edit(
     from: &FilterTable,
     to: &FilterTable,
     tag: impl Fn(&FilterRule) -> u64,
 ) -> Result<Option<String>, NftTextError> {
-    check(from)?;
+    check_but_rules(from)?;
     check(to)?;
     let other_hook = |(name, chain): (&String, &Chain)| {
         from.chains.get(name).is_some_and(|before| before.hook != chain.hook)

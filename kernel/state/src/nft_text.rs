@@ -84,14 +84,22 @@ pub fn replacement(
 /// # Errors
 /// [`NftTextError`] names the first name, rule or element that cannot.
 pub fn check(table: &FilterTable) -> Result<(), NftTextError> {
-    for (name, set) in &table.sets {
-        check_elements(checked_name(name)?, set)?;
-    }
+    check_but_rules(table)?;
     for (name, chain) in &table.chains {
-        checked_name(name)?;
         chain.rules.iter().try_for_each(|rule| check_rule(name, &rule.0))?;
     }
     Ok(())
+}
+
+/// As [`check`], for a table that stands and whose rules are not written again.
+///
+/// # Errors
+/// [`NftTextError`] names the first name or element that cannot.
+pub fn check_but_rules(table: &FilterTable) -> Result<(), NftTextError> {
+    for (name, set) in &table.sets {
+        check_elements(checked_name(name)?, set)?;
+    }
+    table.chains.keys().try_for_each(|name| checked_name(name).map(drop))
 }
 
 /// Returns nft's name of the element type of a set.
