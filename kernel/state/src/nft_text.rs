@@ -291,6 +291,21 @@ table inet sealane {
     }
 
     #[test]
+    fn braces_count_in_pairs_and_inside_quotes_not_at_all() {
+        let sound = [
+            "ip saddr { 10.0.0.0/8, 192.0.2.0/24 } accept",
+            "ip saddr . tcp dport { { 10.0.0.1 } . 53 } accept",
+            "iifname \"a{b\" accept",
+            "iifname \"a}b\" accept",
+        ];
+        for rule in sound {
+            let mut table = FilterTable::default();
+            table.chains.insert("c".into(), chain(None, &[rule]));
+            assert_eq!(check(&table), Ok(()), "{rule:?}");
+        }
+    }
+
+    #[test]
     fn set_elements_of_the_other_family_with_host_bits_or_inside_each_other_are_refused() {
         let cases = [
             (Family::V4, vec!["fd00::/8"]),

@@ -53,3 +53,18 @@ pub fn is_lane_link(name: &LinkName) -> bool {
     let slot = name.as_str().strip_prefix(LANE_LINK_PREFIX);
     slot.is_some_and(|slot| matches!(slot.as_bytes(), [b'0'..=b'7']))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lane_links_are_numbered_from_0_to_7() {
+        for name in ["sealane0", "sealane7"] {
+            assert!(is_lane_link(&name.parse().unwrap()), "{name} was not taken for a lane");
+        }
+        for name in ["sealane", "sealane8", "sealane-vx", "sealane00", "sealane10", "0", "eth0"] {
+            assert!(!is_lane_link(&name.parse().unwrap()), "{name} was taken for a lane");
+        }
+    }
+}

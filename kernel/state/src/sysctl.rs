@@ -51,3 +51,34 @@ impl fmt::Debug for SysctlKey {
         fmt::Display::fmt(self, f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_setting_below_a_link_belongs_to_one() {
+        let cases = [
+            ("net/ipv4/conf/eth0/rp_filter", Some("eth0")),
+            ("net/ipv6/conf/eth0.7/accept_ra", Some("eth0.7")),
+            ("net/ipv6/neigh/sealane-vx/mcast_solicit", Some("sealane-vx")),
+            ("net/ipv4/conf/all/rp_filter", None),
+            ("net/ipv6/conf/default/accept_ra", None),
+            ("net/ipv4/neigh/default/gc_thresh1", None),
+            ("net/ipv4/ip_forward", None),
+            ("net/ipv4/conf/eth0", None),
+            ("net/ipv4/conf/no name/rp_filter", None),
+        ];
+        for (path, link) in cases {
+            let key: SysctlKey = path.split('/').collect();
+            assert_eq!(key.link().map(|link| link.to_string()).as_deref(), link, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_dot_in_a_link_name_does_not_part_components() {
+        let key = SysctlKey::new(["net", "ipv4", "conf", "eth0.7", "rp_filter"]);
+        assert_eq!(key.components(), ["net", "ipv4", "conf", "eth0.7", "rp_filter"]);
+        assert_eq!(key.to_string(), "net/ipv4/conf/eth0.7/rp_filter");
+    }
+}

@@ -118,4 +118,41 @@ mod tests {
         key[31] = 1;
         assert_eq!(PublicKey(key).to_string(), "/wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE=");
     }
+
+    #[test]
+    fn a_peer_is_as_wanted_only_when_every_part_is() {
+        let wanted = Peer {
+            psk: Some(PskFingerprint([1; 8])),
+            endpoint: Some("192.0.2.1:51820".parse().unwrap()),
+            keepalive: Some(25),
+            allowed_ips: BTreeSet::from(["10.1.0.0/16".parse().unwrap()]),
+            accepted_sources: BTreeSet::from(["10.9.0.0/16".parse().unwrap()]),
+        };
+        assert!(wanted.is_met_by(&wanted));
+        let seen = [
+            Peer { psk: None, ..wanted.clone() },
+            Peer { endpoint: Some("192.0.2.2:51820".parse().unwrap()), ..wanted.clone() },
+            Peer { endpoint: None, ..wanted.clone() },
+            Peer { keepalive: None, ..wanted.clone() },
+            Peer { allowed_ips: BTreeSet::new(), ..wanted.clone() },
+            Peer { accepted_sources: BTreeSet::new(), ..wanted.clone() },
+        ];
+        for seen in seen {
+            assert!(!wanted.is_met_by(&seen), "{seen:?} was taken for {wanted:?}");
+        }
+    }
+
+    #[test]
+    fn a_peer_may_roam_when_no_endpoint_is_wanted() {
+        let roamed = Peer {
+            psk: None,
+            endpoint: Some("192.0.2.2:51820".parse().unwrap()),
+            keepalive: None,
+            allowed_ips: BTreeSet::new(),
+            accepted_sources: BTreeSet::new(),
+        };
+        let wanted = Peer { endpoint: None, ..roamed.clone() };
+        assert!(wanted.is_met_by(&roamed));
+        assert!(!roamed.is_met_by(&wanted));
+    }
 }
