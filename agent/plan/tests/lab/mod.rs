@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
@@ -246,6 +247,21 @@ pub fn probe(member: &str, gateway: &str) -> Ipv6Addr {
 pub fn networks(stack: Stack, pods: &[&str], services: &[&str], external: &[&str]) -> Networks {
     let set = |texts| stack.only::<IpNetwork>(texts).into_iter().collect();
     Networks { pods: set(pods), services: set(services), external: set(external) }
+}
+
+/// Compares a text with `tests/cases/<case>.txt`; with `UPDATE_EXPECT=1` writes that file instead.
+pub fn golden(case: &str, found: &str) {
+    let path =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/cases").join(format!("{case}.txt"));
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, found).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    if found != expected {
+        let first = found.lines().zip(expected.lines()).find(|(a, b)| a != b);
+        panic!("{case} differs, first at {first:#?}; UPDATE_EXPECT=1 accepts this:\n{found}");
+    }
 }
 
 fn facts(host: &Host) -> Node {

@@ -1,25 +1,13 @@
 //! How a plan reads in a golden file.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
 use sealane_plan::plan::{Plan, ProbeTargets};
 use sealane_plan::verdict::{Verdicts, Way};
 
 /// Compares a plan with `tests/cases/<case>.txt`; with `UPDATE_EXPECT=1` writes that file instead.
 pub(crate) fn check(case: &str, plan: &Plan) {
-    let path =
-        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/cases").join(format!("{case}.txt"));
-    let found = text(plan);
-    if std::env::var_os("UPDATE_EXPECT").is_some() {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, &found).unwrap();
-    }
-    let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    if found != expected {
-        let first = found.lines().zip(expected.lines()).find(|(a, b)| a != b);
-        panic!("{case} differs, first at {first:#?}; UPDATE_EXPECT=1 accepts this:\n{found}");
-    }
+    crate::lab::golden(case, &text(plan));
 }
 
 fn text(plan: &Plan) -> String {
