@@ -85,9 +85,6 @@ pub fn survey<'a>(
 /// up a new key it makes no handshake with the old one. Those on one link lead the same way, which is
 /// what probes tell of.
 fn join_ways(ground: &Ground<'_>, lanes: &mut [Lane<'_>]) {
-    if lanes.len() < 2 {
-        return;
-    }
     let handshake = |lane: &Lane<'_>| {
         let peers = ground.world.host.peers.get(&lane.link);
         peers.and_then(|peers| peers.get(&lane.id.remote)?.counters.last_handshake)
@@ -124,7 +121,7 @@ pub fn candidates(ground: &Ground<'_>, fences: &Outside, lane: &Lane<'_>) -> Vec
     sound.dedup();
     let slot = u16::from(ground.gateway().map_or(0, |own| own.tunnel.slot));
     let shifted = sound.iter().filter_map(|candidate| {
-        let port = candidate.endpoint.port().checked_add(slot).filter(|_| slot > 0)?;
+        let port = candidate.endpoint.port().checked_add(slot)?;
         let endpoint = SocketAddr::new(candidate.endpoint.ip(), port);
         Some(Candidate { kind: candidate.kind, endpoint })
     });

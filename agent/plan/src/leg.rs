@@ -15,7 +15,7 @@ use sealane_state::route::{Route, RouteKey, Target};
 use sealane_state::rule::Family;
 
 use crate::digest;
-use crate::ground::{FAMILIES, Ground};
+use crate::ground::Ground;
 use crate::health::PathState;
 use crate::mtu;
 use crate::name::NodeName;
@@ -63,10 +63,7 @@ impl<'a> Leg<'a> {
             }
             return None;
         }
-        let Some(outer) = outer_family(ground) else {
-            problems.insert(Problem::UnderlayNotHere(ground.me.node.clone()));
-            return None;
-        };
+        let outer = outer_family(ground);
         let Some((local, underlay, underlay_mtu)) = own_end(ground, outer) else {
             problems.insert(Problem::UnderlayNotHere(ground.me.node.clone()));
             return None;
@@ -142,12 +139,12 @@ fn others<'a>(ground: &Ground<'a>) -> BTreeMap<&'a NodeName, &'a Node> {
 
 /// Returns the family of all outer packets: the one that most nodes have, IPv4 where both do. Every
 /// node of the member comes to the same answer, whatever the node is.
-fn outer_family(ground: &Ground<'_>) -> Option<Family> {
-    let reach = |family: &Family| {
+fn outer_family(ground: &Ground<'_>) -> Family {
+    let reach = |family: Family| {
         let nodes = ground.world.nodes.values();
-        nodes.filter(|node| underlay(node, *family).is_some()).count()
+        nodes.filter(|node| underlay(node, family).is_some()).count()
     };
-    FAMILIES.into_iter().rev().max_by_key(reach).filter(|family| reach(family) > 0)
+    if reach(Family::V6) > reach(Family::V4) { Family::V6 } else { Family::V4 }
 }
 
 fn underlay(node: &Node, family: Family) -> Option<IpAddr> {
