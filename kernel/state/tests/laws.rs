@@ -163,6 +163,23 @@ proptest! {
     }
 
     #[test]
+    fn a_peer_that_leaves_nothing_to_others_goes_before_anything_else(
+        want in hosts::host(), have in hosts::found()
+    ) {
+        let steps = diff(&want, &have);
+        for (place, step) in steps.iter().enumerate() {
+            let Change::DeletePeer(link, key) = step else { continue };
+            let taken: Vec<_> =
+                want.devices[link].peers.values().flat_map(|peer| &peer.allowed_ips).collect();
+            let hands_over =
+                have.devices[link].peers[key].allowed_ips.iter().any(|net| taken.contains(&net));
+            let is_first =
+                steps[..place].iter().all(|step| matches!(step, Change::DeletePeer(..)));
+            prop_assert!(is_first || hands_over, "{} waits for {}", step, steps[0]);
+        }
+    }
+
+    #[test]
     fn leaving_takes_everything_away(have in hosts::found()) {
         let nothing = HostState::default();
         prop_assert_eq!(applied(&have, &diff(&nothing, &have)), nothing);

@@ -36,13 +36,32 @@ pub fn additions(want: &HostState, have: &HostState) -> Vec<Change> {
     per_device.collect()
 }
 
-/// Returns the peers to remove from devices that stay.
+/// Returns the peers to remove at once: those that leave a device which stays, and whose prefixes
+/// nobody takes over.
+///
+/// Without its peer a device refuses what the routes send there and drops what comes from there, so
+/// this needs nothing else to be in place first; and a revoked peer waits for nothing.
+pub fn departures(want: &HostState, have: &HostState) -> Vec<Change> {
+    leaving(want, have, |owed| !owed)
+}
+
+/// Returns the other peers to remove from devices that stay: those that hand a prefix over, which is
+/// not to be without owner.
 pub fn removals(want: &HostState, have: &HostState) -> Vec<Change> {
+    leaving(want, have, |owed| owed)
+}
+
+fn leaving(want: &HostState, have: &HostState, is_asked: impl Fn(bool) -> bool) -> Vec<Change> {
     let mut steps = Vec::new();
     for (name, device) in &want.devices {
-        let old = have.devices.get(name).into_iter().flat_map(|device| device.peers.keys());
-        let unwanted = old.filter(|key| !device.peers.contains_key(key));
-        steps.extend(unwanted.map(|key| Change::DeletePeer(name.clone(), *key)));
+        let Some(old) = have.devices.get(name) else { continue };
+        let wanted: BTreeSet<_> =
+            device.peers.values().flat_map(|peer| &peer.allowed_ips).collect();
+        for (key, peer) in old.peers.iter().filter(|(key, _)| !device.peers.contains_key(*key)) {
+            if is_asked(peer.allowed_ips.iter().any(|net| wanted.contains(net))) {
+                steps.push(Change::DeletePeer(name.clone(), *key));
+            }
+        }
     }
     steps
 }
