@@ -12,14 +12,28 @@ use crate::wireguard::{Device, Peer, PublicKey};
 type Peers = BTreeMap<PublicKey, Peer>;
 
 /// Returns the devices whose key, port or mark differs; the steps carry no peers.
+///
+/// A device that leaves a port comes before the one that takes it, since two cannot share one.
+/// Devices that exchange ports in a ring come in the order of their names.
 pub fn device_changes(want: &HostState, have: &HostState) -> Vec<Change> {
     let bare = |device: &Device| Device { peers: Peers::new(), ..device.clone() };
-    let differing = want.devices.iter().filter(|(name, device)| {
+    let differs = |(name, device): &(&LinkName, &Device)| {
         have.devices.get(*name).is_none_or(|old| {
             (old.key, old.listen_port, old.mark) != (device.key, device.listen_port, device.mark)
         })
-    });
-    differing.map(|(name, device)| Change::SetDevice(name.clone(), bare(device))).collect()
+    };
+    let holds =
+        |name: &LinkName, port| have.devices.get(name).is_some_and(|d| d.listen_port == port);
+    let mut waiting: Vec<_> = want.devices.iter().filter(differs).collect();
+    let mut steps = Vec::new();
+    while !waiting.is_empty() {
+        let free = waiting.iter().position(|(name, device)| {
+            !waiting.iter().any(|(other, _)| other != name && holds(other, device.listen_port))
+        });
+        let (name, device) = waiting.remove(free.unwrap_or(0));
+        steps.push(Change::SetDevice(name.clone(), bare(device)));
+    }
+    steps
 }
 
 /// Returns the peers to add or bring to their configuration.
