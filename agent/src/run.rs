@@ -272,7 +272,7 @@ impl Agent {
             }
             Event::Glance(glance) => self.take_glance(glance),
             Event::Board(event) => self.take_board(event),
-            Event::Published { name, result } => self.take_published(&name, result),
+            Event::Published { name, spec, result } => self.take_published(&name, &spec, result),
             Event::Datagram(datagram) => {
                 if !self.pings.received(&datagram) {
                     let news = self.paths.received(&datagram);
