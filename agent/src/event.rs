@@ -23,6 +23,8 @@ pub enum Event {
     Board(BoardEvent),
     /// An attempt to write a word of ours ended.
     Published {
+        /// What was written.
+        spec: serde_json::Value,
         /// The object.
         name: String,
         /// What became of it.

@@ -157,8 +157,12 @@ impl Gossip {
         }
     }
 
-    /// Returns whom to ask now.
+    /// Returns whom to ask now. Who has told for long gives its place to those who wait.
     pub fn due(&mut self) -> Vec<IpAddr> {
+        while let Some(slow) = self.rhythm.overdue(self.origin.elapsed(), self.telling.digest()) {
+            tracing::debug!(peer = %slow, "peer tells too slowly, while others wait");
+            self.took(slow, Reception::Sound, Some(Ended::Failed));
+        }
         self.rhythm.due(self.origin.elapsed(), self.telling.digest())
     }
 

@@ -203,13 +203,14 @@ impl Hand {
     /// Looks, changes what differs, and looks again if anything was changed.
     fn pass(&mut self) -> Result<(Pass, Rest), String> {
         let wanted = self.strings.wish.borrow_and_update().host.clone();
+        let parted = wanted.as_ref().map(|host| self.part(host)).unwrap_or_default();
         let wished = wanted.iter().flat_map(|host| host.sysctls.keys().cloned());
         let settings: BTreeSet<SysctlKey> = wished.chain(forwarding()).collect();
         let seen = self.host.observe(&settings).map_err(|error| error.to_string())?;
         let changes = wanted.as_ref().map(|host| diff(host, &seen.ours)).unwrap_or_default();
         let mut pass = Pass::idle(seen, wanted.clone());
         pass.unmonitored = self.calls.as_ref().err().cloned();
-        pass.changed = changes.iter().map(ToString::to_string).collect();
+        pass.changed = parted.iter().chain(&changes).map(ToString::to_string).collect();
         let mut rest = Rest::Nothing;
         if !changes.is_empty() {
             let outcome = self.host.apply(&changes, self.strings.keys.as_ref());
@@ -226,6 +227,20 @@ impl Hand {
         self.aim = wanted;
         self.endpoints = endpoints(&pass.seen.facts.peers);
         Ok((pass, rest))
+    }
+
+    /// Cuts the peers that a new wish leaves out: who is revoked does not wait for a look at the host,
+    /// which other programs may hold up. Returns what was done; what was refused, the look shows.
+    fn part(&mut self, wanted: &HostState) -> Vec<Change> {
+        let Some(aim) = &self.aim else { return Vec::new() };
+        let mut steps = peers::partings(wanted, aim);
+        if !steps.is_empty() {
+            let outcome = self.host.apply(&steps, self.strings.keys.as_ref());
+            if !outcome.errors.is_empty() {
+                steps.clear();
+            }
+        }
+        steps
     }
 
     /// Carries out a new wish that is about the addresses of peers alone: no look at the host is needed

@@ -29,6 +29,7 @@ pub mod retirement;
 pub mod rotation;
 pub mod rival;
 pub mod hand;
+pub mod vigil;
 pub mod endpoints;
 pub mod paths;
 pub mod probe_io;

@@ -40,13 +40,13 @@ struct Manner {
     /// Wait after a refusal that only a person can end.
     refused: Duration,
     /// How the outcome is told.
-    told: fn(String, Result<(), PublishError>) -> Event,
+    told: fn(String, Value, Result<(), PublishError>) -> Event,
 }
 
 const OUR_WORDS: Manner = Manner {
     apart: Duration::ZERO,
     refused: LONGEST_WAIT,
-    told: |name, result| Event::Published { name, result },
+    told: |name, spec, result| Event::Published { name, spec, result },
 };
 
 /// Every member may have the list that the broker lost; a broker that takes it from none is not asked
@@ -54,7 +54,7 @@ const OUR_WORDS: Manner = Manner {
 const THE_LIST: Manner = Manner {
     apart: Duration::from_secs(2),
     refused: Duration::from_secs(600),
-    told: |_, result| Event::Mended(result),
+    told: |_, _, result| Event::Mended(result),
 };
 
 /// The state of the line, for people.
@@ -72,6 +72,8 @@ pub struct LineState {
     pub is_refused: bool,
     /// Unix seconds at which a broker last took our word; `None` before.
     pub taken: Option<u64>,
+    /// The signature of that word.
+    pub taken_signature: Option<String>,
 }
 
 /// Addresses of brokers: those given as numbers, and what their names last led to.
@@ -169,9 +171,10 @@ impl BrokerLine {
     ) {
         let words = self.words.borrow().clone();
         let hushed = std::mem::take(&mut self.hushed);
-        let LineState { taken, since, .. } = self.state;
+        let LineState { taken, taken_signature, since, .. } = std::mem::take(&mut self.state);
         *self = Self::open(membership, listed, events);
         (self.state.taken, self.state.since) = (taken, since);
+        self.state.taken_signature = taken_signature;
         self.words.send_replace(words);
         self.hushed = hushed;
     }
@@ -340,11 +343,12 @@ async fn keep(
         let result = write(&brokers, &name, &word).await;
         drop(writing);
         let failed = result.as_ref().err().map(|error| error.retry);
+        let spec = word.spec.clone();
         if failed.is_none() {
             taken.insert(name.clone(), word);
         }
         last.clone_from(&name);
-        if events.send((manner.told)(name, result)).await.is_err() {
+        if events.send((manner.told)(name, spec, result)).await.is_err() {
             return;
         }
         let next = match failed {

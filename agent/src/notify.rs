@@ -14,9 +14,14 @@ pub fn stopping() {
     send(&[NotifyState::Stopping]);
 }
 
-/// Tells systemd that the loop still turns.
+/// Tells systemd that the loop still turns and the hand is at work.
 pub fn alive(status: &str) {
     send(&[NotifyState::Watchdog, NotifyState::Status(status)]);
+}
+
+/// Tells systemd how things stand, and not that all is well.
+pub fn ailing(status: &str) {
+    send(&[NotifyState::Status(status)]);
 }
 
 /// Returns how often [`alive`] is due: half of what the unit's `WatchdogSec=` allows.

@@ -2,6 +2,7 @@
 //! it. Decides nothing; the plan's documents say what was decided.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use sealane_api::clusterset::{ClusterSet, OnExpiry};
 use sealane_api::names::GatewayId;
@@ -144,6 +145,13 @@ impl Agent {
             self.plan.problems.iter().map(sealane_plan::problem::Problem::view).collect();
         problems.extend(self.unseen.iter().map(|cause| {
             problem(Severity::Host, "HostUnseen", "this host", cause, "see the agent's log")
+        }));
+        problems.extend(self.vigil.silence(Instant::now()).map(|silence| {
+            let cause =
+                format!("nothing on it was looked at or repaired for {} s", silence.as_secs());
+            let next = "systemd starts the agent anew, where it does not: systemctl restart \
+                        sealane-agent; see in the kernel's log what hangs";
+            problem(Severity::Host, "HandSilent", "this host", &cause, next)
         }));
         problems.extend(self.unmonitored.iter().map(|cause| {
             let next =

@@ -2,7 +2,10 @@
 //! a restart at any of them. Keeps no key itself; makes no lane.
 //!
 //! First others are told of both keys; then the device takes up the new one, and lane by lane follows
-//! as soon as the other end shakes hands with it; then the new one is told alone.
+//! as soon as the other end shakes hands with it; then the new one is told alone. How long a step lasts
+//! goes by a clock that nobody sets; only a restart has to believe the time of day.
+
+use std::time::{Duration, Instant};
 
 use sealane_api::time::{DAY_SECONDS, UnixTime};
 use sealane_broker::store::{Store, StoreError};
@@ -52,18 +55,29 @@ pub enum Step {
 /// What a step waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
-    /// When a broker last took our word.
-    pub told: Option<UnixTime>,
+    /// Whether a broker has taken the word that tells of both keys.
+    pub told: bool,
     /// Whether the device has taken up the key that is to be in use.
     pub taken_up: bool,
     /// Lanes that still go by the key before.
     pub lagging: usize,
 }
 
+/// A moment by both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// Time of day: what outlives a restart.
+    pub wall: UnixTime,
+    /// What nobody sets: it alone says how long a step has lasted that began in this run.
+    pub uptime: Instant,
+}
+
 /// The keys of the tunnel entries, as others see them.
 pub struct Rotation {
     store: Store,
     kept: Kept,
+    /// When the step under way began or this run did, and how long it had lasted by then.
+    lasted: (Instant, Duration),
 }
 
 /// Why keys are not replaced.
@@ -91,16 +105,23 @@ impl Rotation {
     ///
     /// # Errors
     /// [`RotationError`] when the file is there and cannot be used.
-    pub fn resume(store: Store, keys: &mut Keys, now: UnixTime) -> Result<Self, RotationError> {
+    pub fn resume(store: Store, keys: &mut Keys, now: Moment) -> Result<Self, RotationError> {
         let found = store.load(FILE)?;
         let kept = match &found {
             Some(bytes) => serde_json::from_slice(bytes).map_err(|error| {
                 let path = store.path(FILE).display().to_string();
                 RotationError::Damaged { path, cause: error.to_string() }
             })?,
-            None => Kept { since: now, turn: 0, step: None },
+            None => Kept { since: now.wall, turn: 0, step: None },
         };
-        let mut rotation = Self { store, kept };
+        let lasted = match kept.step {
+            Some(Step::Announced(since) | Step::Moving(since)) => {
+                now.wall.0.saturating_sub(since.0)
+            }
+            Some(Step::Finishing) | None => 0,
+        };
+        let lasted = (now.uptime, Duration::from_secs(lasted));
+        let mut rotation = Self { store, kept, lasted };
         let written = match rotation.kept.step {
             None if found.is_some() => Ok(()),
             None => rotation.save(rotation.kept.clone()).map_err(Into::into),
@@ -169,12 +190,13 @@ impl Rotation {
     ///
     /// # Errors
     /// [`RotationError`]; nothing has begun then.
-    pub fn begin(&mut self, keys: &mut Keys, now: UnixTime) -> Result<(), RotationError> {
+    pub fn begin(&mut self, keys: &mut Keys, now: Moment) -> Result<(), RotationError> {
         keys.make_second(&self.store)?;
-        if let Err(error) = self.set_step(Some(Step::Announced(now))) {
+        if let Err(error) = self.set_step(Some(Step::Announced(now.wall))) {
             keys.second = None;
             return Err(error.into());
         }
+        self.lasted = (now.uptime, Duration::ZERO);
         tracing::info!("tunnel key is being replaced: others are told of the next one");
         Ok(())
     }
@@ -187,14 +209,17 @@ impl Rotation {
         &mut self,
         keys: &mut Keys,
         standing: Standing,
-        now: UnixTime,
+        now: Moment,
     ) -> Result<bool, RotationError> {
-        let Some(step) = self.kept.step.filter(|step| step.is_over(standing, now)) else {
+        let (from, before) = self.lasted;
+        let lasted = before.saturating_add(now.uptime.saturating_duration_since(from)).as_secs();
+        let Some(step) = self.kept.step.filter(|step| step.is_over(standing, lasted)) else {
             return Ok(false);
         };
         match step {
             Step::Announced(_) => {
-                self.set_step(Some(Step::Moving(now)))?;
+                self.set_step(Some(Step::Moving(now.wall)))?;
+                self.lasted = (now.uptime, Duration::ZERO);
                 keys.swap();
                 tracing::info!(key = %keys.wireguard(), "the next tunnel key is in use");
             }
@@ -232,19 +257,15 @@ impl Rotation {
 }
 
 impl Step {
-    fn is_over(self, standing: Standing, now: UnixTime) -> bool {
-        match self {
-            Self::Announced(since) => {
-                let is_told = standing.told.is_some_and(|told| told >= since);
-                let wait = if is_told { HEARD_SECONDS } else { HEARD_FROM_PEERS_SECONDS };
-                now >= since.plus_seconds(wait)
-            }
-            Self::Moving(since) => {
-                let has_moved = standing.taken_up && standing.lagging == 0;
-                let wait = if has_moved { HEARD_SECONDS } else { PATIENCE_SECONDS };
-                now >= since.plus_seconds(wait)
-            }
-            Self::Finishing => true,
-        }
+    /// Says whether it is time for the next one; `lasted` is in seconds.
+    fn is_over(self, standing: Standing, lasted: u64) -> bool {
+        let wait = match self {
+            Self::Announced(_) if standing.told => HEARD_SECONDS,
+            Self::Announced(_) => HEARD_FROM_PEERS_SECONDS,
+            Self::Moving(_) if standing.taken_up && standing.lagging == 0 => HEARD_SECONDS,
+            Self::Moving(_) => PATIENCE_SECONDS,
+            Self::Finishing => return true,
+        };
+        lasted >= wait
     }
 }

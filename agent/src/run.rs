@@ -45,6 +45,7 @@ use crate::run::healing::Healing;
 use crate::session::{Session, SessionError};
 use crate::spacing::Spacing;
 use crate::traces::Patience;
+use crate::vigil::Vigil;
 
 /// Time passes for what is believed this often.
 const TICK: Duration = Duration::from_secs(1);
@@ -83,6 +84,8 @@ pub struct Agent {
     pub contested: BTreeMap<String, u32>,
     /// Why the host could not be looked at, the last time it could not.
     pub unseen: Option<String>,
+    /// How long nothing was heard of the hand.
+    pub vigil: Vigil,
     /// Why nobody tells of changes on this host, while nobody does.
     pub unmonitored: Option<String>,
     /// Why the broker last refused our word.
@@ -159,6 +162,7 @@ impl Agent {
             failures: Vec::new(),
             contested: BTreeMap::new(),
             unseen: None,
+            vigil: Vigil::from(Instant::now()),
             unmonitored: None,
             unsaid: None,
             healing: Healing::default(),
@@ -210,7 +214,7 @@ impl Agent {
             }
             if Instant::now() >= next_sign {
                 next_sign = Instant::now() + watchdog;
-                notify::alive(&self.one_line());
+                self.sign_of_life();
             }
             self.keep_belief();
             self.gossip();
@@ -218,6 +222,19 @@ impl Agent {
                 self.replan();
             }
             self.depart();
+        }
+    }
+
+    /// Feeds the watchdog, as long as the hand is heard of: a new start is all that helps one that hangs.
+    fn sign_of_life(&mut self) {
+        let now = Instant::now();
+        if let Some(silence) = self.vigil.new_silence(now) {
+            let seconds = silence.as_secs();
+            tracing::error!(seconds, "nothing on this host is looked at or repaired any more");
+        }
+        match self.vigil.silence(now) {
+            None => notify::alive(&self.one_line()),
+            Some(_) => notify::ailing(&self.one_line()),
         }
     }
 
@@ -242,6 +259,9 @@ impl Agent {
     }
 
     fn take(&mut self, event: Event) {
+        if matches!(event, Event::Host(_) | Event::HostUnseen(_)) {
+            self.vigil.heard(Instant::now());
+        }
         match event {
             Event::Host(pass) => self.take_pass(pass),
             Event::HostUnseen(cause) => {
@@ -252,7 +272,7 @@ impl Agent {
             }
             Event::Glance(glance) => self.take_glance(glance),
             Event::Board(event) => self.take_board(event),
-            Event::Published { name, result } => self.take_published(&name, result),
+            Event::Published { name, spec, result } => self.take_published(&name, &spec, result),
             Event::Datagram(datagram) => {
                 if !self.pings.received(&datagram) {
                     let news = self.paths.received(&datagram);

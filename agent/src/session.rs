@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use sealane_api::advertisement::Networks;
 use sealane_api::cidr::Cidr;
@@ -29,7 +30,7 @@ use crate::line::BrokerLine;
 use crate::membership::{Membership, MembershipError};
 use crate::resolver;
 use crate::retirement::Retirement;
-use crate::rotation::{Rotation, RotationError};
+use crate::rotation::{Moment, Rotation, RotationError};
 use crate::trust::Trust;
 
 /// One membership, at work.
@@ -106,7 +107,11 @@ impl Session {
         let (keys, rotation, author, retirement) = match config.role {
             Role::Gateway => {
                 let mut keys = Keys::load_or_make(store)?;
-                let rotation = Rotation::resume(store.clone(), &mut keys, now)?;
+                let rotation = Rotation::resume(
+                    store.clone(),
+                    &mut keys,
+                    Moment { wall: now, uptime: Instant::now() },
+                )?;
                 ring.lend_tunnel(&keys);
                 let author = Author::load(store.clone(), id.clone(), own.clone())?;
                 (Some(keys), Some(rotation), Some(author), None)

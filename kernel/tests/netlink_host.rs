@@ -48,7 +48,7 @@ fn a_tunnel_whose_device_is_deleted_comes_back_with_all_its_peers() {
     host.reach(&gateway());
     let mut events = host.host.events().unwrap();
     sh("ip link del sealane0");
-    while events.blocking_recv() != Some(HostEvent::LinksChanged) {}
+    until("its end is told", || events.try_recv() == Ok(HostEvent::LinksChanged));
     host.reach(&gateway());
     host.reach(&HostState::default());
 }

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use sealane_tests::sim::hostile::LIES;
 use sealane_tests::sim::world::{self, Summary};
 
 /// Runs unless `SEALANE_SIM_RUNS` says otherwise; `make test-deep` asks for 1,000.
@@ -45,6 +46,62 @@ fn whatever_fails_no_lane_is_cut_nothing_forged_counts_and_all_works_again_after
         (one.3 + other.3).as_secs() / 3_600,
         started.elapsed().as_secs_f64(),
     );
+}
+
+/// Seeds among whose stories every fault and every lie is found.
+const ENOUGH: u64 = 60;
+
+/// How stories tell of each fault that is drawn, and of its end.
+const FAULTS: [&str; 25] = [
+    "BrokerAway",
+    "BrokerBack",
+    "BrokerLoses",
+    "BrokerBackedUp",
+    "BrokerRollsBack",
+    "BrokerHides",
+    "BrokerLosesOne",
+    "no line to the broker",
+    "line to the broker mended",
+    "its agent is killed",
+    "loses power",
+    " starts",
+    "its tunnels begin anew",
+    "loses its disk",
+    "its disk is backed up",
+    "its disk is rolled back",
+    "its clock is off by",
+    "WeatherTurns",
+    "are parted",
+    "meet again",
+    "Rebind",
+    "off the list",
+    "root lists",
+    "root grants",
+    " leaves",
+];
+
+/// What hosts refuse the lies for.
+const REASONS: [&str; 5] = [
+    "BadSignature",
+    "CertBadSignature",
+    "CidrNotGranted",
+    "TunnelProofBad",
+    "ClusterSetBadSignature",
+];
+
+#[test]
+fn every_fault_strikes_and_every_lie_is_told_and_refused_for_what_it_is() {
+    let stories: Vec<_> = (0..ENOUGH).map(|seed| run(seed).story).collect();
+    let told = |words: &str| stories.iter().any(|story| story.tells(words));
+    for fault in FAULTS {
+        assert!(told(fault), "no run tells {fault:?}");
+    }
+    for lie in LIES {
+        assert!(told(&format!("lies: {lie:?}")), "nobody told {lie:?}");
+    }
+    for reason in REASONS {
+        assert!(told(&format!(": {reason} (")), "nothing was refused as {reason}");
+    }
 }
 
 #[test]

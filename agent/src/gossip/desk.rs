@@ -4,9 +4,12 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Instant;
 
+use sealane_api::gossip::rhythm::LENT;
 use sealane_api::gossip::telling::Telling;
 use sealane_api::names::ClusterId;
+use tokio::sync::Notify;
 
 /// Peers by their addresses inside lanes and legs, with the member that each is of; `None` is our own.
 pub type Peers = BTreeMap<IpAddr, Option<ClusterId>>;
@@ -52,21 +55,39 @@ impl Limit {
 #[derive(Default)]
 struct Counts {
     all: usize,
+    /// Places in the order in which they were taken, those excepted that were called back.
+    held: BTreeMap<u64, Held>,
+    next: u64,
     of: BTreeMap<IpAddr, usize>,
     of_member: BTreeMap<Option<ClusterId>, usize>,
+}
+
+struct Held {
+    since: Instant,
+    recall: Arc<Notify>,
 }
 
 /// A place taken by a peer; free again when dropped.
 pub struct Taken {
     counts: Arc<Mutex<Counts>>,
+    number: u64,
     peer: IpAddr,
     member: Option<ClusterId>,
+    recall: Arc<Notify>,
+}
+
+impl Taken {
+    /// Ends when the place is given to another peer, which waited while this one took its time.
+    pub async fn called_back(&self) {
+        self.recall.notified().await;
+    }
 }
 
 impl Drop for Taken {
     fn drop(&mut self) {
         let mut counts = locked(&self.counts);
         counts.all = counts.all.saturating_sub(1);
+        counts.held.remove(&self.number);
         one_less(&mut counts.of, &self.peer);
         one_less(&mut counts.of_member, &self.member);
     }
@@ -105,20 +126,55 @@ impl Desk {
 
     /// Takes a connection; `None` for strangers, and when there are too many.
     pub fn seat(&self, from: IpAddr) -> Option<Taken> {
-        self.take(&self.seats, from, SEATS)
+        self.take(&self.seats, from, SEATS, Instant::now())
     }
 
     /// Takes a pull; `None` for strangers, and when that peer, its member or all together have enough.
+    /// Where all places are taken, the one held for longest is called back once it was held for long.
     pub fn pull(&self, from: IpAddr) -> Option<Taken> {
-        self.take(&self.pulls, from, PULLS)
+        self.pull_at(from, Instant::now())
+    }
+
+    fn pull_at(&self, from: IpAddr, now: Instant) -> Option<Taken> {
+        let taken = self.take(&self.pulls, from, PULLS, now);
+        if taken.is_some() {
+            return taken;
+        }
+        let (number, slow) = self.longest_pull(now)?;
+        let one_more = Limit { of_all: usize::MAX, ..PULLS };
+        let taken = self.take(&self.pulls, from, one_more, now);
+        if taken.is_some() {
+            slow.recall.notify_one();
+        } else {
+            locked(&self.pulls).held.insert(number, slow);
+        }
+        taken
+    }
+
+    /// Takes out the pull that was held for longest, where all places are taken and it was for long: it
+    /// is called back once only.
+    fn longest_pull(&self, now: Instant) -> Option<(u64, Held)> {
+        let mut pulls = locked(&self.pulls);
+        let (_, longest) = pulls.held.first_key_value()?;
+        let is_long = now.saturating_duration_since(longest.since) >= LENT;
+        if pulls.all < PULLS.of_all || !is_long {
+            return None;
+        }
+        pulls.held.pop_first()
     }
 
     /// Takes a question about a packet; `None` as for a pull.
     pub fn trace(&self, from: IpAddr) -> Option<Taken> {
-        self.take(&self.traces, from, TRACES)
+        self.take(&self.traces, from, TRACES, Instant::now())
     }
 
-    fn take(&self, counts: &Arc<Mutex<Counts>>, peer: IpAddr, limit: Limit) -> Option<Taken> {
+    fn take(
+        &self,
+        counts: &Arc<Mutex<Counts>>,
+        peer: IpAddr,
+        limit: Limit,
+        now: Instant,
+    ) -> Option<Taken> {
         let shown = self.shown.read().unwrap_or_else(PoisonError::into_inner);
         let member = shown.peers.get(&peer)?.clone();
         drop(shown);
@@ -134,8 +190,11 @@ impl Desk {
         held.all += 1;
         held.of.insert(peer, of_peer + 1);
         held.of_member.insert(member.clone(), of_member + 1);
+        let (number, recall) = (held.next, Arc::new(Notify::new()));
+        held.next += 1;
+        held.held.insert(number, Held { since: now, recall: Arc::clone(&recall) });
         drop(held);
-        Some(Taken { counts: counts.clone(), peer, member })
+        Some(Taken { counts: counts.clone(), number, peer, member, recall })
     }
 }
 
@@ -180,6 +239,27 @@ mod tests {
         assert_eq!(others.len(), 6);
         drop(two);
         assert!(desk.pull(address(30)).is_some());
+    }
+
+    #[tokio::test]
+    async fn who_takes_long_gives_its_place_to_a_peer_that_waits() {
+        let desk = desk((1..40).map(|last| (last, Some(format!("m{last}")))));
+        let begun = Instant::now();
+        let slow: Vec<_> = (1..9).map_while(|last| desk.pull_at(address(last), begun)).collect();
+        assert_eq!(slow.len(), 8);
+        let almost = begun + LENT - std::time::Duration::from_millis(1);
+        assert!(desk.pull_at(address(20), almost).is_none());
+        let late = begun + LENT;
+        assert!(desk.pull_at(address(99), late).is_none(), "a stranger");
+        let taken = desk.pull_at(address(20), late).unwrap();
+        slow[0].called_back().await;
+        let next = desk.pull_at(address(21), late).unwrap();
+        slow[1].called_back().await;
+        drop(slow);
+        assert!(desk.pull_at(address(22), late).is_some());
+        drop((taken, next));
+        let all: Vec<_> = (1..20).map_while(|last| desk.pull_at(address(last), late)).collect();
+        assert_eq!(all.len(), 8, "every place came back");
     }
 
     #[test]

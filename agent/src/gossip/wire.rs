@@ -157,12 +157,15 @@ fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Er
 /// # Errors
 /// Those of the system, and `InvalidData` when it asks nothing that is gossip.
 pub async fn answer(mut stream: TcpStream, kind: u8, from: IpAddr, desk: &Desk) -> io::Result<()> {
-    let Some(_place) = desk.pull(from) else {
+    let Some(place) = desk.pull(from) else {
         send(&mut stream, &Frame::Later(WAIT_MILLIS).encode(), SLOWEST).await?;
         return timeout(SLOWEST.within, hear_out(&mut stream, kind)).await?;
     };
     let begun = Instant::now();
-    let answered = reply(&mut stream, kind, desk).await;
+    let answered = tokio::select! {
+        answered = reply(&mut stream, kind, desk) => answered,
+        () = place.called_back() => Err(io::Error::new(io::ErrorKind::TimedOut, "others wait")),
+    };
     drop(stream);
     sleep(PLACE.saturating_sub(begun.elapsed())).await;
     answered

@@ -15,8 +15,14 @@ pub(super) fn lacking(wanted: &HostState, devices: BTreeMap<LinkName, Device>) -
     let seen = HostState { devices, ..HostState::default() };
     let mut steps = peers::device_changes(wanted, &seen);
     steps.extend(peers::additions(wanted, &seen));
+    steps.extend(peers::departures(wanted, &seen));
     steps.extend(peers::removals(wanted, &seen));
     steps
+}
+
+/// Returns the steps that need no look at the host: from one wish to the next, the peers that go.
+pub(super) fn partings(wanted: &HostState, before: &HostState) -> Vec<Change> {
+    peers::departures(wanted, before)
 }
 
 /// Returns the steps from one wish to the next where they are about peers that stay, and nothing
@@ -65,6 +71,15 @@ mod tests {
         device(&mut seen).peers.insert(PublicKey([3; 32]), some_peer(None));
         assert_eq!(lacking(&wanted, seen.devices).len(), 2);
         assert_eq!(lacking(&wanted, BTreeMap::new()).len(), 3, "the device is gone");
+    }
+
+    #[test]
+    fn a_peer_that_goes_is_parted_with_without_a_look_at_the_host() {
+        let before = host(&[(NEAR, None), (FAR, None)]);
+        let wanted = host(&[(NEAR, Some("192.0.2.1:51820"))]);
+        assert_eq!(partings(&wanted, &before), [Change::DeletePeer(link(), FAR)]);
+        assert_eq!(partings(&wanted, &wanted), []);
+        assert_eq!(edits(&wanted, &before), None, "the rest is for a whole pass");
     }
 
     #[test]

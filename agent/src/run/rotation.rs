@@ -1,21 +1,24 @@
 //! Owns the loop's part in replacing keys: what is seen of the host and the broker decides when the next
 //! step is due, and a person may ask for the first. Owns neither keys nor steps.
 
-use sealane_api::time::UnixTime;
+use std::time::Instant;
+
 use sealane_view::gateway::RotationDocument;
 use sealane_view::membership::NextIdentityDocument;
 
 use crate::admin::{Answer, Fault, Refusal};
+use crate::advertise::Author;
 use crate::answers;
 use crate::report;
-use crate::rotation::Standing;
+use crate::rotation::{Moment, Standing};
 use crate::run::Agent;
+use crate::session::Session;
 use crate::upkeep;
 
 impl Agent {
     /// Begins to replace the keys of this gateway, because a person wants it.
     pub fn rotate(&mut self) -> Answer {
-        let now = self.now();
+        let now = self.moment();
         let refuse = |fault, cause: String, next: &str| {
             Refusal::new(fault, "the tunnel key is not being replaced", cause, next)
         };
@@ -96,7 +99,7 @@ impl Agent {
 
     /// Takes the next step of a replacement, or begins one by itself, when it is time.
     pub(super) fn rotate_on(&mut self) {
-        let now = self.now();
+        let now = self.moment();
         if self.departure.is_some() {
             return;
         }
@@ -106,7 +109,7 @@ impl Agent {
         let (Some(keys), Some(rotation)) = (&mut session.keys, &mut session.rotation) else {
             return;
         };
-        let moved = if rotation.is_due(now) && may_begin {
+        let moved = if rotation.is_due(now.wall) && may_begin {
             rotation.begin(keys, now).map(|()| true)
         } else {
             rotation.advance(keys, standing, now)
@@ -128,15 +131,26 @@ impl Agent {
         Some(format!("the tunnel behind {} is of another version than the agent", other.0))
     }
 
+    fn moment(&self) -> Moment {
+        Moment { wall: self.now(), uptime: Instant::now() }
+    }
+
     fn rotation_standing(&self) -> Standing {
-        let told = self.session.as_ref().and_then(|session| session.line.state.taken);
         let key = self.session.as_ref().and_then(|it| Some(it.keys.as_ref()?.wireguard()));
         let devices = self.seen.iter().flat_map(|seen| seen.ours.devices.values());
         let peers = self.seen.iter().flat_map(|seen| seen.facts.peers.values());
         Standing {
-            told: told.map(UnixTime),
+            told: self.unsigned.is_none() && self.session.as_ref().is_some_and(is_told),
             taken_up: devices.map(|device| Some(device.key)).all(|it| it == key),
             lagging: peers.flat_map(|peers| peers.values()).filter(|peer| peer.lags).count(),
         }
     }
+}
+
+/// Says whether a broker has taken what was signed last; one that took what came before says nothing of
+/// the keys in it.
+fn is_told(session: &Session) -> bool {
+    let spoken = session.author.as_ref().and_then(Author::spoken);
+    let taken = session.line.state.taken_signature.as_ref();
+    spoken.is_some_and(|spec| taken == Some(&spec.signed.signature))
 }

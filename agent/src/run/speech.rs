@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use sealane_broker::publish::PublishError;
 use sealane_state::facts::Observation;
+use serde_json::Value;
 
 use crate::run::Agent;
 use crate::word;
@@ -24,12 +25,21 @@ impl Agent {
     }
 
     /// Takes the fate of an attempt to write a word of ours.
-    pub(super) fn take_published(&mut self, name: &str, result: Result<(), PublishError>) {
+    pub(super) fn take_published(
+        &mut self,
+        name: &str,
+        spec: &Value,
+        result: Result<(), PublishError>,
+    ) {
         let now = self.now();
         let Some(session) = &mut self.session else { return };
         let is_present = session.author.is_some() && session.own.to_string() == name;
         match (&result, is_present) {
-            (Ok(()), true) => session.line.state.taken = Some(now.0),
+            (Ok(()), true) => {
+                session.line.state.taken = Some(now.0);
+                let signature = spec["signed"]["signature"].as_str();
+                session.line.state.taken_signature = signature.map(str::to_owned);
+            }
             (Ok(()), false) => session.note_farewell(name),
             (Err(error), false) if session.author.is_some() => {
                 tracing::warn!(%error, "withdrawal of a former name not on the broker");

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sealane_agent::admin::{Answer, Ask, Question};
 use sealane_agent::clock::Wall;
@@ -16,6 +16,7 @@ use sealane_agent::hand::{Errand, Pass, Wish};
 use sealane_agent::keys::Ring;
 use sealane_agent::metrics::Metrics;
 use sealane_agent::run::{Agent, Connections};
+use sealane_agent::vigil::Vigil;
 use sealane_api::clusterset::BrokerAddress;
 use sealane_api::kinds::ClusterSetSpec;
 use sealane_api::time::UnixTime;
@@ -151,7 +152,17 @@ impl Host {
 
     /// The same by a clock of the test's own.
     pub(crate) fn unseen_at(config: Config, wall: Wall) -> Self {
-        let (agent, ends) = agent(config, wall);
+        Self::running(agent(config, wall))
+    }
+
+    /// The same, when the hand was last heard of so long ago.
+    pub(crate) fn unseen_for(config: Config, silence: Duration) -> Self {
+        let (mut agent, ends) = agent(config, Wall::of_system());
+        agent.vigil = Vigil::from(Instant::now().checked_sub(silence).unwrap());
+        Self::running((agent, ends))
+    }
+
+    fn running((agent, ends): (Agent, Ends)) -> Self {
         let Ends { events, inbox, metrics, wished, errands } = ends;
         let running = tokio::spawn(agent.run(inbox));
         let hand = tokio::spawn(async {});

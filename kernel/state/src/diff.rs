@@ -2,6 +2,7 @@
 //! own what a step does to Linux; `kernel` does.
 //!
 //! The order, and why each part stands where it stands:
+//! 0. peers that go and leave nothing to others: who is revoked is cut before anything can take long;
 //! 1. the filter, so that no link, route or flow exists unprotected or binds to a foreign NAT rule;
 //! 2. settings of the host; 3. links that stand in the way of a wanted one go, wanted ones come;
 //! 4. settings of links, devices, addresses, peers, neighbours, forwarding entries;
@@ -47,5 +48,7 @@ pub fn diff(want: &HostState, have: &HostState) -> Vec<Change> {
     steps.extend(settings::link_removals(want, have));
     steps.extend(links::removals(want, have));
     steps.extend(settings::host_removals(want, have));
-    filter::placed(want, have, steps)
+    let mut first = peers::departures(want, have);
+    first.extend(filter::placed(want, have, steps));
+    first
 }

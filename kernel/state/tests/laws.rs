@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod hosts;
+mod obstacles;
 
 use std::collections::BTreeMap;
 
@@ -113,7 +114,7 @@ proptest! {
     }
 
     #[test]
-    fn the_changes_bring_any_host_to_what_is_wanted(want in hosts::host(), have in hosts::found()) {
+    fn the_changes_bring_any_host_to_what_is_wanted((want, have) in hosts::pair()) {
         let steps = diff(&want, &have);
         let got = applied(&have, &steps);
         prop_assert_eq!(&got, &with_roamed_endpoints(&want, &got));
@@ -122,7 +123,7 @@ proptest! {
 
     #[test]
     fn no_prefix_of_the_changes_cuts_what_both_hosts_contain(
-        want in hosts::host(), have in hosts::found()
+        (want, have) in hosts::pair()
     ) {
         let mut now = have.clone();
         for step in diff(&want, &have) {
@@ -133,8 +134,17 @@ proptest! {
     }
 
     #[test]
+    fn no_step_asks_for_what_the_kernel_refuses_at_that_point((want, have) in hosts::pair()) {
+        let mut now = have.clone();
+        for step in diff(&want, &have) {
+            prop_assert_eq!(obstacles::obstacle(&now, &step), None, "before {}", step);
+            apply_to(&mut now, &step);
+        }
+    }
+
+    #[test]
     fn a_prefix_that_changes_hands_always_has_an_owner(
-        want in hosts::host(), have in hosts::found()
+        (want, have) in hosts::pair()
     ) {
         let owners = |host: &HostState| {
             let mut owners = BTreeMap::new();
@@ -163,6 +173,23 @@ proptest! {
     }
 
     #[test]
+    fn a_peer_that_leaves_nothing_to_others_goes_before_anything_else(
+        want in hosts::host(), have in hosts::found()
+    ) {
+        let steps = diff(&want, &have);
+        for (place, step) in steps.iter().enumerate() {
+            let Change::DeletePeer(link, key) = step else { continue };
+            let taken: Vec<_> =
+                want.devices[link].peers.values().flat_map(|peer| &peer.allowed_ips).collect();
+            let hands_over =
+                have.devices[link].peers[key].allowed_ips.iter().any(|net| taken.contains(&net));
+            let is_first =
+                steps[..place].iter().all(|step| matches!(step, Change::DeletePeer(..)));
+            prop_assert!(is_first || hands_over, "{} waits for {}", step, steps[0]);
+        }
+    }
+
+    #[test]
     fn leaving_takes_everything_away(have in hosts::found()) {
         let nothing = HostState::default();
         prop_assert_eq!(applied(&have, &diff(&nothing, &have)), nothing);
@@ -170,7 +197,7 @@ proptest! {
 
     #[test]
     fn nothing_new_is_reachable_before_the_filter_stands(
-        want in hosts::host(), have in hosts::found()
+        (want, have) in hosts::pair()
     ) {
         let steps = diff(&want, &have);
         let gains = |step: &Change| matches!(
@@ -189,7 +216,7 @@ proptest! {
     }
 
     #[test]
-    fn rules_follow_their_routes_and_go_before_them(want in hosts::host(), have in hosts::found()) {
+    fn rules_follow_their_routes_and_go_before_them((want, have) in hosts::pair()) {
         let steps = diff(&want, &have);
         let place = |wanted: fn(&Change) -> bool| steps.iter().position(wanted);
         let last = |wanted: fn(&Change) -> bool| steps.iter().rposition(wanted);

@@ -53,6 +53,28 @@ fn a_link_goes_first_only_when_a_wanted_one_needs_its_place() {
 }
 
 #[test]
+fn a_device_takes_a_port_after_the_one_that_leaves_it() {
+    let set = |n: u8, port: u16| {
+        format!("~ wireguard sealane{n} public-key key9 listen-port {port} fwmark 0x0")
+    };
+    let three = |first: u16| {
+        (0..3).map(|n| format!("lane sealane{n} {}", first + n)).collect::<Vec<_>>().join("; ")
+    };
+    assert_steps(
+        "all ports one higher",
+        &three(51820),
+        &three(51821),
+        &[set(2, 51823), set(1, 51822), set(0, 51821)].join("\n"),
+    );
+    assert_steps(
+        "all ports one lower",
+        &three(51821),
+        &three(51820),
+        &[set(0, 51820), set(1, 51821), set(2, 51822)].join("\n"),
+    );
+}
+
+#[test]
 fn an_ipv6_address_with_another_length_takes_the_place_of_the_old_one() {
     let lane = "lane sealane0 51820";
     assert_steps(

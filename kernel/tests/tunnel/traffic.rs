@@ -4,11 +4,12 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::mpsc;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use crate::hex;
-use crate::lab::{End, Lab, Outer, attempt, run};
+use crate::lab::{End, Lab, Outer, attempt, run, until};
 
 /// Sends a pattern from a to b by TCP through the tunnel and compares what arrives.
 fn bulk(lab: &Lab, family: usize, len: usize) {
@@ -139,18 +140,20 @@ fn a_foreign_source_gets_through_only_if_it_is_accepted() {
     let lab = Lab::connected(Outer::V4, [&[], &[]]);
     lab.a.pings(lab.b.inner[0], 56);
     lab.a.ip(&format!("address add 10.66.0.1/32 dev {}", lab.a.link));
-    let foreign = || {
+    let foreign = |wanted: u64| {
         let before = packets(&lab.b, &lab.b.link)[0];
         let ping = ["netns", "exec", &lab.a.namespace, "ping", "-c3", "-i0.01", "-W0.1"];
         attempt("ip", &[&ping[..], &["-I", "10.66.0.1", lab.b.inner[0]]].concat());
-        packets(&lab.b, &lab.b.link)[0] - before
+        let came = || packets(&lab.b, &lab.b.link)[0] - before;
+        until("they arrive", || came() >= wanted);
+        came()
     };
-    assert_eq!(foreign(), 0, "dropped before the link");
+    assert_eq!(foreign(0), 0, "dropped before the link");
     let key = hex(&lab.a.public);
     lab.b.uapi(&format!("set=1\npublic_key={key}\nsealane_accept_ip=10.66.0.0/16\n\n"));
-    assert_eq!(foreign(), 3, "accepted, though a does not own it");
+    assert_eq!(foreign(3), 3, "accepted, though a does not own it");
     lab.b.uapi(&format!("set=1\npublic_key={key}\nsealane_replace_accept_ips=true\n\n"));
-    assert_eq!(foreign(), 0, "and no longer");
+    assert_eq!(foreign(0), 0, "and no longer");
 }
 
 #[test]
@@ -187,11 +190,25 @@ fn held_by_udp(port: u16) -> u64 {
     ours.map(|row| u64::from_str_radix(row[4].split_once(':').unwrap().1, 16).unwrap()).sum()
 }
 
+/// Within which what was under way when a link went down is out.
+const UNDER_WAY: Duration = Duration::from_millis(500);
+/// Longer than two keepalives of a second.
+const SILENT: Duration = Duration::from_millis(2_500);
+
 #[test]
 fn a_tunnel_that_is_down_is_silent_and_comes_back() {
     let lab = Lab::connected(Outer::V4, [&[], &[]]);
+    lab.a.wg(&format!("peer {} persistent-keepalive 1", lab.b.public));
     lab.a.pings(lab.b.inner[0], 56);
+    let sent = || lab.a.show("transfer").split_whitespace().last().unwrap().to_owned();
+    let before = sent();
+    until("it speaks every second", || sent() != before);
     lab.a.ip(&format!("link set {} down", lab.a.link));
+    // Silence is what this is about, so it waits for time and not for a condition.
+    std::thread::sleep(UNDER_WAY);
+    let before = sent();
+    std::thread::sleep(SILENT);
+    assert_eq!(sent(), before, "it speaks while it is down");
     lab.a.ip(&format!("link set {} up", lab.a.link));
     lab.a.ip(&format!("route add {}/32 dev {}", lab.b.inner[0], lab.a.link));
     lab.a.pings(lab.b.inner[0], 56);

@@ -1,8 +1,10 @@
 //! Owns how long a full recomputation of the plan takes, for growing numbers of members with ten
 //! prefixes each.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
+use anyhow::ensure;
 use sealane_plan::health::{LaneHealth, PathState};
 use sealane_plan::name::{GatewayId, LaneId, MemberId, NodeName, UnixSeconds};
 use sealane_plan::plan::plan;
@@ -17,15 +19,26 @@ const PREFIXES_EACH: u16 = 10;
 /// Runs of each size; the fastest and the slowest are told.
 const RUNS: usize = 10;
 
-/// Measures plans of 10 to 5,000 members.
+/// The longest that the fastest plan of a thousand members may take. Unit: milliseconds.
+const THOUSAND_MS: f64 = 50.0;
+
+/// How many times as long a member of five thousand may take as one of a thousand: linear, with room
+/// for caches that no longer hold everything.
+const GROWTH: f64 = 2.5;
+
+/// Measures plans of 10 to 5,000 members; the bars are those of a release build.
+///
+/// # Errors
+/// The bar that does not hold.
 ///
 /// # Panics
 /// A plan without one of the routes that it must have.
-pub fn measure() {
+pub fn measure() -> anyhow::Result<()> {
     println!(
         "{:>8}  {:>8}  {:>10}  {:>10}  {:>13}",
         "members", "routes", "least ms", "most ms", "us per member"
     );
+    let mut costs = BTreeMap::new();
     for members in [10, 100, 1000, 5000] {
         let world = world(members);
         // Each prefix has its route and the refusal behind it; each gateway has its probe address.
@@ -42,8 +55,19 @@ pub fn measure() {
         let (least, most) = (times[0], times[RUNS - 1]);
         let each = least * 1e3 / f64::from(members);
         println!("{members:>8}  {expected:>8}  {least:>10.2}  {most:>10.2}  {each:>13.1}");
+        costs.insert(members, (least, each));
     }
     println!();
+    let ((least, each), (_, each_of_more)) = (costs[&1000], costs[&5000]);
+    ensure!(
+        least <= THOUSAND_MS,
+        "a plan of 1,000 members takes {least:.2} ms; the bar is {THOUSAND_MS} ms"
+    );
+    ensure!(
+        each_of_more <= GROWTH * each,
+        "a member takes {each:.1} us among 1,000 and {each_of_more:.1} us among 5,000; the bar is {GROWTH} times as much"
+    );
+    Ok(())
 }
 
 fn world(members: u16) -> World {

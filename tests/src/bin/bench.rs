@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let flags = Flags::parse();
     let wanted = |subject| flags.subjects.is_empty() || flags.subjects.contains(&subject);
     if wanted(Subject::Plan) {
-        plan::measure();
+        plan::measure()?;
     }
     if wanted(Subject::Lanes) {
         lanes::measure()?;

@@ -132,7 +132,7 @@ impl Pair {
         self.count_anew()
     }
 
-    /// Counts from zero what the router forwards from either end.
+    /// Counts from zero what comes to the router from either end, whoever carries it on.
     ///
     /// # Errors
     /// nftables refuses.
@@ -143,13 +143,13 @@ impl Pair {
                 let link = &side.name;
                 rules.push_str(&format!(
                     "add counter inet said {from}_{what}\n\
-                     add rule inet said forward iifname {link} {matches} counter name {from}_{what}\n"
+                     add rule inet said prerouting iifname {link} {matches} counter name {from}_{what}\n"
                 ));
             }
         }
         self.router.nft(&format!(
             "add table inet said\ndelete table inet said\nadd table inet said\n\
-             add chain inet said forward {{ type filter hook forward priority 0; }}\n{rules}"
+             add chain inet said prerouting {{ type filter hook prerouting priority raw; }}\n{rules}"
         ))
     }
 

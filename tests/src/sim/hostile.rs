@@ -1,7 +1,7 @@
 //! Owns the lies of a hostile member that writes to the broker as it likes and answers peers' questions:
 //! what it signs, and in whose name. None of it may ever count.
 
-use sealane_api::advertisement::{Candidate, CandidateKind, Networks, State};
+use sealane_api::advertisement::{self, Candidate, CandidateKind, Networks, State};
 use sealane_api::cidr::Cidr;
 use sealane_api::clusterset::ClusterSet;
 use sealane_api::gossip::frame::Frame;
@@ -9,6 +9,7 @@ use sealane_api::keys::{PairSecret, SigningSeed, TunnelSeed};
 use sealane_api::kinds::{AdvertisementSpec, ClusterSetSpec};
 use sealane_api::names::GatewayId;
 use sealane_api::sign::{self, CertRequest, Draft, TunnelOwner, TunnelSettings};
+use sealane_api::signed::{Signed, Statement};
 use sealane_api::time::UnixTime;
 use sealane_broker::board::{CLUSTER_SET_NAME, Kind};
 use zeroize::Zeroizing;
@@ -102,8 +103,15 @@ fn made(world: &mut World, lie: Lie, liar: usize) -> Option<Told> {
             Some(Told::Word(victim_id.to_string(), Box::new(word)))
         }
         Lie::ForeignTunnel => {
-            let mut word = word(world, liar, &own_id, networks, now)?;
-            word.cert = victims?.cert;
+            let own = world.members[liar].profile.networks.clone();
+            let mut word = word(world, liar, &own_id, own, now)?;
+            let mut said = payload(&word)?;
+            said["tunnels"] = payload(&victims?)?["tunnels"].take();
+            let key = &world.members[liar].agent.as_ref()?.keys().gateway;
+            let bytes = said.to_string();
+            word.signed = Signed::seal(key, Statement::Advertisement, bytes.as_bytes());
+            // It says this indeed; that the key is not its own is for the proof to show.
+            world.truth.record(&own_id, &word);
             Some(Told::Word(own_id.to_string(), Box::new(word)))
         }
         Lie::List => {
@@ -118,6 +126,12 @@ fn made(world: &mut World, lie: Lie, liar: usize) -> Option<Told> {
             Some(Told::Word(victim_id.to_string(), Box::new(old)))
         }
     }
+}
+
+/// What a word says, as its owner signed it.
+fn payload(word: &AdvertisementSpec) -> Option<serde_json::Value> {
+    let signed = word.signed.decode(advertisement::MAX_BYTES).ok()?;
+    serde_json::from_slice(&signed.payload).ok()
 }
 
 /// Signs a word of `name` with the keys of `liar`.

@@ -35,7 +35,8 @@ fn lies_on_the_broker_are_refused_by_name_and_disturb_nobody() {
     let honest = scene.read(HERS);
     let mallory = Liar::of(&scene.mallory.host, honest);
     // Her agent would put its own word back as soon as it saw another.
-    let _away = Cut::between(&scene.ground.internet, &scene.mallory.host, &scene.ground.broker);
+    let _away =
+        Cut::between(&scene.ground.internet, &scene.mallory.host, &scene.ground.broker).unwrap();
     // Nor does it hear of them from others: here she lies on the broker alone.
     scene.mallory.host.nft(DEAF).unwrap();
     let [to_bob, to_mallory] = [&scene.bob, &scene.mallory].map(|member| scene.flow_to(member));

@@ -20,6 +20,10 @@ against_each_partner!(
 const PSK: &str = "S3qjx/8NOVvTlvmDVKlgRpGh8SRTAHOZDSXbzXDYwQw=";
 const OTHER_PSK: &str = "AAAAx/8NOVvTlvmDVKlgRpGh8SRTAHOZDSXbzXDYwQw=";
 
+/// So long is each handshake message under way: each end calls before it hears the other, and is
+/// answered before it calls again.
+const LATE: Duration = Duration::from_secs(2);
+
 /// Payload of a ping that fills the tunnel's MTU of 1420.
 const FULL: [u16; 2] = [1420 - 28, 1420 - 48];
 
@@ -71,8 +75,7 @@ fn a_wrong_pre_shared_key_carries_nothing(pair: &Pair) {
 }
 
 fn both_call_at_once_and_one_session_comes_of_it(pair: &Pair) {
-    // Handshake messages take so long that each end calls before it hears the other.
-    let slow = Impairment { delay: Duration::from_secs(2), ..Impairment::NONE };
+    let slow = Impairment { delay: LATE, ..Impairment::NONE };
     let weather = Weather { seed: 1, onward: slow, back: slow };
     let relay = Relay::start(&pair.router, [&pair.sides[0], &pair.sides[1]], weather).unwrap();
     let (near, far) = (&pair.near, &pair.far);
@@ -84,6 +87,14 @@ fn both_call_at_once_and_one_session_comes_of_it(pair: &Pair) {
         end.shell(&format!("rm -f /run/pinged; ({ping} && touch /run/pinged) >/dev/null 2>&1 &"))
             .unwrap();
     }
+    let said = eventually(LATE, "both call", || {
+        let said = pair.said().map_err(|error| error.to_string())?;
+        let calls = [said["near_initiation"], said["far_initiation"]];
+        if calls.contains(&0) { Err(format!("{said:?}")) } else { Ok(said) }
+    })
+    .unwrap();
+    let heard = said["near_response"] + said["far_response"];
+    assert_eq!(heard, 0, "one answered before the other called: {said:?}");
     for end in [near, far] {
         eventually(SOON, "the packet that waited got there and was answered", || {
             end.shell("test -e /run/pinged").map(drop)
@@ -91,6 +102,9 @@ fn both_call_at_once_and_one_session_comes_of_it(pair: &Pair) {
         .unwrap();
     }
     relay.stop().unwrap();
+    pair.count_anew().unwrap();
     near.reaches(far.inner[1], SOON).unwrap();
     far.reaches(near.inner[1], SOON).unwrap();
+    let said = pair.said().unwrap();
+    assert_eq!(said["near_initiation"] + said["far_initiation"], 0, "not one session: {said:?}");
 }

@@ -1,6 +1,8 @@
 //! What members may do on an API server with the manifests of `charts/broker`; `sealane-broker` has the
 //! same rules built in, so the cases are the same there.
 
+use std::time::Instant;
+
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::Status;
 use kube::{Api, ResourceExt};
@@ -8,7 +10,7 @@ use sealane_broker::board::Kind;
 use sealane_tests::kubernetes::board::Make;
 use serde_json::json;
 
-use crate::stage::{Room, advertisement, object, objects, refusal};
+use crate::stage::{DEADLINE, Room, advertisement, object, objects, refusal};
 
 on_each_broker!(
     a_member_writes_its_own_objects,
@@ -109,7 +111,9 @@ async fn a_member_writes_no_clusterset_of_its_making(room: Room) {
         let bind =
             format!("create rolebinding too-much --role=too-much --serviceaccount={account}");
         room.kubectl(&bind).unwrap();
+        let begin = Instant::now();
         let said = loop {
+            assert!(begin.elapsed() < DEADLINE, "the role never counts");
             let status = refusal(api.create(&PostParams::default(), &set).await);
             // The authorizer hears of a role a moment later.
             if !status.message.contains("cannot create resource") {

@@ -9,15 +9,16 @@ use sealane_tests::product::agent;
 use sealane_tests::product::page::Page;
 use sealane_tests::product::traces::Traces;
 
-use crate::stage::{ENDLESS, Stage, alone, shared};
+use crate::stage::{ENDLESS, Stage, TABLE, alone, shared};
 
 /// Within which what a foreign hand did is undone.
 const REPAIR: Duration = Duration::from_secs(1);
 /// The same for what no kernel tells: the next patrol.
 const PATROL: Duration = Duration::from_secs(12);
+/// Within which a repair is counted: numbers are set once a second.
+const COUNTED: Duration = Duration::from_secs(5);
 
 /// What shows objects of ours, whole.
-const TABLE: &str = "nft -s list table inet sealane";
 const ROUTES4: &str = "ip route show table all proto 82";
 const ROUTES6: &str = "ip -6 route show table all proto 82";
 const RULES: &str = "ip rule; ip -6 rule";
@@ -107,6 +108,8 @@ fn what_a_foreign_hand_does_to_our_objects_is_undone_within_a_second() {
 fn undone(host: &Host, deed: &str, look: &str, within: Duration) -> Duration {
     let before = host.shell(look).unwrap();
     assert!(!before.trim().is_empty(), "{}: `{look}` shows nothing", host.name());
+    let made = || Page::of(host).unwrap().value("sealane_host_changes_total").unwrap();
+    let repairs = made();
     host.shell(deed).unwrap();
     let begin = Instant::now();
     let undone = eventually(PATROL, format!("{}: `{deed}` is undone", host.name()), || {
@@ -115,13 +118,19 @@ fn undone(host: &Host, deed: &str, look: &str, within: Duration) -> Duration {
     });
     let took = begin.elapsed();
     undone.unwrap();
+    // What changed nothing was not undone.
+    eventually(COUNTED, format!("{}: `{deed}`: a repair is counted", host.name()), || {
+        let now = made();
+        if now > repairs { Ok(()) } else { Err(format!("{now} as before")) }
+    })
+    .unwrap();
     assert!(took <= within, "{}: `{deed}` is undone after {took:?}", host.name());
     took
 }
 
 #[test]
 fn a_lane_that_a_foreign_hand_deletes_comes_back() {
-    let _machine = shared();
+    let _machine = alone();
     let stage = Stage::joined("link-deleted", Family::Dual);
     let gateway = &stage.berlin.gateway.host;
     let shown = format!("{LANE}; {ROUTES4}; {ROUTES6}; {PEERS}");

@@ -1,5 +1,6 @@
-//! Owns the test that what changes while agents cannot reach the broker, which forgets how it changed,
-//! reaches them all once it is back.
+//! Owns the test that what changes while agents cannot reach the broker reaches them all once it is back,
+//! though it has forgotten how it came to be. They list anew then; a watch that is resumed and refused
+//! with 410 is the broker client's to test.
 
 use std::time::{Duration, Instant};
 

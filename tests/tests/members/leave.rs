@@ -12,7 +12,7 @@ use sealane_view::status::MemberState;
 use serde_json::Value;
 
 use crate::secrets;
-use crate::stage::{Stage, shared};
+use crate::stage::{Stage, alone, shared};
 
 /// What a gateway of a family needs otherwise.
 fn unforwarded(family: Family) -> Vec<&'static str> {
@@ -59,7 +59,7 @@ fn hosts_that_leave_are_as_before_they_joined(family: Family) {
 
 #[test]
 fn a_leave_that_is_refused_changes_nothing() {
-    let _machine = shared();
+    let _machine = alone();
     let stage = Stage::joined("stay", Family::Dual);
     stage.broker.process.kill().unwrap();
     let flow = stage.flow(1000, Duration::from_secs(4));

@@ -47,8 +47,15 @@ impl Traffic {
             let client = stage.berlin.far.host.clone();
             thread::spawn(move || drive::throughput(&client, (to, SINK_PORT).into(), CONNECTION))
         };
-        let connections = app.link.addresses().into_iter().map(connect).collect();
-        Self { flow: stage.flow(RATE, ENDLESS), connections }
+        let connections: Vec<_> = app.link.addresses().into_iter().map(connect).collect();
+        let flow = stage.flow(RATE, ENDLESS);
+        let standing = format!("ss -Htn state established sport = :{SINK_PORT}");
+        eventually(FOLLOWED, "the connections stand", || {
+            let told = app.host.run(&standing).map_err(|error| error.to_string())?;
+            if told.lines().count() == connections.len() { Ok(()) } else { Err(told) }
+        })
+        .unwrap();
+        Self { flow, connections }
     }
 
     /// Waits for the connections' end; each lived, and nothing was silent for longer than the bar.

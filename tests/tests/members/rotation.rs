@@ -11,7 +11,7 @@ use sealane_view::gateway::{Replacement, TunnelKeyView};
 use sealane_view::membership::NextIdentityDocument;
 use sealane_view::peers::PeersDocument;
 
-use crate::stage::{RATE, Stage, alone, shared};
+use crate::stage::{RATE, Stage, alone};
 
 /// A replacement waits twice for 5 s, and moves lanes in between.
 const REPLACED: Duration = Duration::from_secs(60);
@@ -85,7 +85,7 @@ fn kubectl(line: &str) -> String {
 
 fn a_revoked_gateway_is_dead_everywhere_while_its_member_goes_on(family: Family) {
     const STOLEN: &str = "/etc/sealane/stolen.json";
-    let _machine = shared();
+    let _machine = alone();
     let mut stage = Stage::joined("revoked", family);
     let (berlin, edge) = (stage.berlin.gateway.host.clone(), stage.edge.host.clone());
     let admin = stage.ground.admin.clone();

@@ -31,6 +31,10 @@ pub(crate) const BRIEF: Duration = Duration::from_millis(500);
 /// Longer than any test: a flow that is stopped by it.
 pub(crate) const ENDLESS: Duration = Duration::from_secs(300);
 
+/// Prints our table: its sets, then its chains, by name, since the kernel lists them as they came.
+pub(crate) const TABLE: &str = "nft -s list table inet sealane | sed '1d;$d' | tr '\\n' '\\r' | \
+                                sed 's/\\r\\r/\\n/g; s/\\r$//' | sort | tr '\\r' '\\n'";
+
 /// Tests that count packets have the machine for themselves; the others share it.
 static MACHINE: RwLock<()> = RwLock::new(());
 

@@ -14,6 +14,9 @@ pub const OF_MEMBER: usize = AT_ONCE / 4;
 pub const BETWEEN: Duration = Duration::from_millis(200);
 /// A difference that stays is asked about again after this.
 pub const AGAIN: Duration = Duration::from_secs(60);
+/// A place held for longer is given to whoever waits for one: peers that dribble together must not keep
+/// all others from telling what they know.
+pub const LENT: Duration = Duration::from_secs(2);
 /// First wait after a failure; doubled up to [`AGAIN`].
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
@@ -103,6 +106,25 @@ impl<Peer: Ord + Copy, Member: Ord + Clone> Rhythm<Peer, Member> {
         asked
     }
 
+    /// Returns who is to be asked no longer, so that another finds a place: the one asked for longest,
+    /// where all places are taken and somebody waits. Say that it [`Rhythm::ended`].
+    #[must_use]
+    pub fn overdue(&self, now: Duration, ours: Digest) -> Option<Peer> {
+        let (peer, since) = self.longest_asked()?;
+        let waits = self.turns.values().any(|turn| turn.is_due(now, ours));
+        (waits && now >= since + LENT).then_some(peer)
+    }
+
+    /// Returns who holds a place for longest, and since when; `None` while there are free ones.
+    fn longest_asked(&self) -> Option<(Peer, Duration)> {
+        let asking = self.turns.iter().filter(|(_, turn)| turn.asking.is_some());
+        let mut since: Vec<_> =
+            asking.filter_map(|(peer, turn)| Some((turn.asked?, *peer))).collect();
+        since.sort_unstable();
+        let (at, peer) = *since.first()?;
+        (since.len() >= AT_ONCE).then_some((peer, at))
+    }
+
     /// Returns the places that are taken.
     fn places(&self) -> Places<Option<Member>> {
         let mut places = Places { all: 0, of: BTreeMap::new() };
@@ -138,17 +160,22 @@ impl<Peer: Ord + Copy, Member: Ord + Clone> Rhythm<Peer, Member> {
         turn.rests = Some((theirs, ours, now + wait));
     }
 
-    /// Returns when [`Rhythm::due`] next has something to say, if nothing else is heard. Whoever finds
-    /// no place wakes nobody: the end of a question is what is waited for.
+    /// Returns when [`Rhythm::due`] or [`Rhythm::overdue`] next has something to say, if nothing else is
+    /// heard. Whoever finds no place waits for one to come free, or to be held for too long.
     #[must_use]
     pub fn next_wake(&self, ours: Digest) -> Option<Duration> {
         let places = self.places();
-        let waiting = self
-            .turns
-            .iter()
-            .filter(|(_, turn)| turn.asking.is_none() && turn.theirs != ours)
-            .filter(|(peer, _)| places.has_one_for(&self.members.get(peer).cloned()));
-        waiting.map(|(_, turn)| turn.wake(ours)).min()
+        let lent_until = self.longest_asked().map(|(_, since)| since + LENT);
+        let waiting =
+            self.turns.iter().filter(|(_, turn)| turn.asking.is_none() && turn.theirs != ours);
+        let wakes = waiting.filter_map(|(peer, turn)| {
+            let wake = turn.wake(ours);
+            if places.has_one_for(&self.members.get(peer).cloned()) {
+                return Some(wake);
+            }
+            lent_until.map(|until| until.max(wake))
+        });
+        wakes.min()
     }
 }
 

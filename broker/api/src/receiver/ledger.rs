@@ -13,7 +13,7 @@ use crate::time::{HOLD_SECONDS, UnixTime};
 use crate::verify::Source;
 use crate::verify::envelope;
 use crate::verify::identity::Identity;
-use crate::verify::judge::{Judged, Sound};
+use crate::verify::judge::{Judged, MAX_TOMBSTONES, Sound};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Largest withdrawal that is kept; an honest one has half of it. Unit: bytes of JSON.
@@ -60,6 +60,9 @@ impl Receiver {
     ) -> Vec<Dropped> {
         let identity = sound.believed.identity;
         let withdrawn = sound.believed.state == State::Withdrawn;
+        if withdrawn {
+            self.bury_within_limit(id);
+        }
         let own_until = sound.believed.expires.plus_seconds(HOLD_SECONDS);
         // Older bytes may live longer than the withdrawal that ended them.
         let known_until = self.held.gateways.get(id).map(|held| held.until);
@@ -86,6 +89,22 @@ impl Receiver {
         }
         self.vouched(&id.member, identity, sound.revoked);
         self.drop_revoked(&id.member, Some(id))
+    }
+
+    /// Makes room for one more end of a member's gateway: what could be replayed for the shortest time
+    /// is forgotten.
+    fn bury_within_limit(&mut self, id: &GatewayId) {
+        let gone =
+            self.held.gateways.iter().filter(|(other, held)| {
+                other.member == id.member && *other != id && !held.is_live()
+            });
+        let mut gone: Vec<(UnixTime, GatewayId)> =
+            gone.map(|(other, held)| (held.until, other.clone())).collect();
+        gone.sort();
+        let surplus = (gone.len() + 1).saturating_sub(MAX_TOMBSTONES);
+        for (_, oldest) in gone.into_iter().take(surplus) {
+            self.held.gateways.remove(&oldest);
+        }
     }
 
     /// Remembers whose word was believed, and what its certificate revokes.

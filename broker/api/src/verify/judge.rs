@@ -15,7 +15,8 @@ use crate::names::{GatewayId, GatewayName};
 use crate::reason::{Reason, Rejected};
 use crate::time::HOLD_SECONDS;
 
-const MAX_TOMBSTONES: usize = 256;
+/// Names of one member whose end is remembered.
+pub const MAX_TOMBSTONES: usize = 256;
 const MAX_REVOKED_NAMES: usize = 256;
 
 /// What came of judging an advertisement.
@@ -86,7 +87,10 @@ pub fn judge(
     let tunnels = tunnels(context, checks, envelope, &certified.key, &payload)?;
     if is_offered {
         unused(context, id, &payload, &tunnels, in_use)?;
-        room(context, id, entry.gateways, &payload)?;
+        // The end of a lane finds room: the oldest end makes it.
+        if !is_end {
+            room(context, id, entry.gateways, &payload)?;
+        }
         revocable(context.held, Some(&id.gateway), &position, &certified.cert.revoked)?;
     }
     let believed = Believed {

@@ -3,12 +3,14 @@
 use crate::fixture::*;
 use proptest::prelude::*;
 use sealane_api::cidr::{Cidr, Ownership};
+use sealane_api::clusterset::{ClusterSet, MemberEntry};
 use sealane_api::names::{ClusterId, GatewayName};
 use sealane_api::reason::Reason;
 use sealane_api::receiver::Verdict;
 use sealane_api::token::Token;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
@@ -115,7 +117,7 @@ fn two_hosts_with_the_same_inputs_accept_the_same() {
         ..facts()
     };
     other.facts = from_other_host;
-    for ad in [Ad::b_g1().sequence(8), Ad::c_g1().pods(&["10.9.0.0/16"])] {
+    for ad in [Ad::b_g1().sequence(8), Ad::c_g1().sequence(8).pods(&["10.9.0.0/16"])] {
         assert_eq!(host.offer(&ad), other.offer(&ad));
     }
     assert_eq!(host.receiver.held(), other.receiver.held());
@@ -132,13 +134,34 @@ fn every_reason_has_a_name_of_its_own_and_says_what_to_do() {
     }
 }
 
+/// Members of the smaller and the larger list.
+const SIZES: [u32; 2] = [400, 4_000];
+/// Linear, with room for a busy machine: comparing all pairs takes a hundred times as long.
+const GROWTH: u32 = 40;
+/// Times below this are not compared.
+const NOTICEABLE: Duration = Duration::from_millis(2);
+
 #[test]
-fn a_thousand_members_are_overlap_checked_and_judged_quickly_enough_to_relist() {
+fn ten_times_as_many_members_are_judged_in_about_ten_times_as_long() {
+    let took = SIZES.map(|count| {
+        let (spec, mut host) = (signed_list(&with(count)), Host::fresh());
+        let begin = Instant::now();
+        let verdict = host.offer_list(&spec);
+        let took = begin.elapsed();
+        assert!(matches!(verdict, Verdict::Accepted { .. }), "{verdict:?}");
+        assert!(host.receiver.clusterset().unwrap().grants().first_overlap().is_none());
+        took
+    });
+    assert!(took[1] < GROWTH * took[0].max(NOTICEABLE), "{SIZES:?} members: {took:?}");
+}
+
+/// The list of so many more members, each with a key and a network of its own.
+fn with(count: u32) -> ClusterSet {
     let mut big = list();
-    for number in 0..1_000_u32 {
+    for number in 0..count {
         let (high, low) = (number / 250 + 20, number % 250);
         let cidrs = vec![Cidr::parse(&format!("10.{high}.{low}.0/24")).unwrap()];
-        let mut entry = sealane_api::clusterset::MemberEntry::granting(cidrs);
+        let mut entry = MemberEntry::granting(cidrs);
         let mut bytes = [0x55; 32];
         bytes[..4].copy_from_slice(&number.to_le_bytes());
         let key = sealane_api::keys::SigningSeed::from_bytes(zeroize::Zeroizing::new(bytes));
@@ -146,8 +169,5 @@ fn a_thousand_members_are_overlap_checked_and_judged_quickly_enough_to_relist() 
         big.members.insert(ClusterId::parse(&format!("m{number}")).unwrap(), entry);
     }
     big.position.version = 6;
-    let mut host = Host::fresh();
-    let verdict = host.offer_list(&signed_list(&big));
-    assert!(matches!(verdict, Verdict::Accepted { .. }));
-    assert!(host.receiver.clusterset().unwrap().grants().first_overlap().is_none());
+    big
 }

@@ -125,6 +125,43 @@ fn a_withdrawn_gateway_makes_room_for_another() {
     host.accept(&Ad::of("b", "g3", 3));
 }
 
+/// Gateways that come and go under ever new names.
+#[test]
+fn the_end_of_a_gateway_is_taken_however_many_ended_before_and_makes_room_for_another() {
+    let withdrawn = |ad: Ad| {
+        ad.sequence(8).edit(|payload| {
+            payload["state"] = json!("withdrawn");
+            payload["tunnels"] = json!([]);
+        })
+    };
+    let short = |ad: Ad| ad.edit(|payload| payload["expires"] = json!(NOW.0 + 86_400));
+    let mut host = Host::fresh();
+    host.accept_list(&next_list(|list| {
+        list.members.get_mut(&member("b")).unwrap().gateways = 1;
+    }));
+    host.accept(&Ad::b_g1());
+    for number in 0..256 {
+        // A second brings no more checks of signatures than a member has need of.
+        host.now.0 += 1;
+        let gone = withdrawn(Ad::of("b", &format!("t{number}"), 3));
+        host.accept(&if number == 70 { short(gone) } else { gone });
+    }
+    let unheard_of = withdrawn(Ad::of("b", "t256", 3));
+    host.reject(&unheard_of, Reason::TooManyGateways);
+    let held = |host: &Host| -> Vec<String> {
+        host.receiver.held().gateways.keys().map(ToString::to_string).collect()
+    };
+    let before = held(&host);
+    host.accept(&withdrawn(Ad::b_g1()));
+    assert_eq!(host.names(), [""; 0]);
+    let forgotten: Vec<String> =
+        before.into_iter().filter(|name| !held(&host).contains(name)).collect();
+    assert_eq!(forgotten, ["b.t70"], "what could be replayed for the shortest time");
+    host.reject(&Ad::b_g1(), Reason::SequenceRolledBack);
+    host.accept(&Ad::b_g2());
+    assert_eq!(host.names(), ["b.g2"]);
+}
+
 #[test]
 fn fewer_gateways_granted_ends_those_accepted_last() {
     let mut host = Host::fresh();

@@ -1,7 +1,7 @@
 //! When peers are asked for what they know: soon, seldom, and never more often than they may.
 
 use sealane_api::clusterset::ListPosition;
-use sealane_api::gossip::rhythm::{AGAIN, AT_ONCE, BETWEEN, Ended, OF_MEMBER, Rhythm};
+use sealane_api::gossip::rhythm::{AGAIN, AT_ONCE, BETWEEN, Ended, LENT, OF_MEMBER, Rhythm};
 use sealane_api::gossip::standing::{Digest, ListStanding};
 use std::time::Duration;
 
@@ -96,14 +96,14 @@ fn peers_that_never_answer_do_not_keep_the_others_waiting() {
 }
 
 #[test]
-fn nobody_is_woken_for_a_ninth_peer_while_eight_are_asked() {
+fn a_ninth_peer_waits_for_a_place_or_for_one_that_is_held_too_long() {
     let mut rhythm = strangers(0..1_000);
     let ours = digest(1, 1);
     for peer in 0..9 {
         rhythm.heard(peer, digest(2, 1));
     }
     let asked = rhythm.due(START, ours);
-    assert_eq!((asked.len(), rhythm.next_wake(ours)), (AT_ONCE, None));
+    assert_eq!((asked.len(), rhythm.next_wake(ours)), (AT_ONCE, Some(START + LENT)));
     rhythm.ended(asked[0], START, Ended::Answered);
     assert!(rhythm.next_wake(ours).is_some_and(|at| at <= START));
     assert_eq!(rhythm.due(START, ours), [8]);
@@ -199,6 +199,30 @@ fn sixteen_gateways_of_one_member_take_two_places_and_do_not_go_first_twice() {
     assert_eq!(asked.iter().filter(|peer| **peer < 16).count(), 1, "one place came free");
     assert!((16..20).all(|peer| asked.contains(&peer)), "{asked:?}");
     assert!(!asked.contains(&0), "it was asked more lately than its fellows");
+}
+
+#[test]
+fn peers_that_dribble_together_keep_nobody_from_being_asked_for_longer_than_two_seconds() {
+    let mut rhythm = strangers(0..1_000);
+    let ours = digest(1, 1);
+    for peer in 0..8 {
+        rhythm.heard(peer, digest(u64::MAX, 1));
+    }
+    let second = Duration::from_secs(1);
+    assert_eq!(rhythm.due(START, ours).len(), AT_ONCE);
+    let late = START + LENT * 2;
+    assert_eq!(rhythm.overdue(late, ours), None, "nobody else waits");
+    assert_eq!(rhythm.next_wake(ours), None);
+    rhythm.heard(20, digest(2, 1));
+    assert_eq!(rhythm.due(START + second, ours), Vec::<u32>::new());
+    assert_eq!(rhythm.next_wake(ours), Some(START + LENT));
+    assert_eq!(rhythm.overdue(START + LENT - second / 1_000, ours), None);
+    let slow = rhythm.overdue(START + LENT, ours).unwrap();
+    assert!(slow < 8);
+    rhythm.ended(slow, START + LENT, Ended::Failed);
+    rhythm.heard(slow, digest(u64::MAX, 2));
+    assert_eq!(rhythm.due(START + LENT, ours), [20]);
+    assert_eq!(rhythm.overdue(START + LENT, ours), None, "who was asked just now keeps its place");
 }
 
 #[test]

@@ -497,6 +497,7 @@ fn a_member_that_enrolled_exports_and_a_revocation_beside_it_counts() {
     };
     assert_eq!(dropped[0].rejected.reason, Reason::GatewayRevoked);
     assert!(host.names().is_empty());
+    assert_eq!(host.service_names().len(), 1, "a gateway that is revoked takes no service along");
     let second = Service { identity: 0xc5, ..enrolled };
     let second = Service { enrolment: Some(enrolment(0xc1, "c", 0xc5)), ..second };
     host.reject_service(&second.sequence(8), Reason::EnrolmentConflict);

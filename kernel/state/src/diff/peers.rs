@@ -12,14 +12,28 @@ use crate::wireguard::{Device, Peer, PublicKey};
 type Peers = BTreeMap<PublicKey, Peer>;
 
 /// Returns the devices whose key, port or mark differs; the steps carry no peers.
+///
+/// A device that leaves a port comes before the one that takes it, since two cannot share one.
+/// Devices that exchange ports in a ring come in the order of their names.
 pub fn device_changes(want: &HostState, have: &HostState) -> Vec<Change> {
     let bare = |device: &Device| Device { peers: Peers::new(), ..device.clone() };
-    let differing = want.devices.iter().filter(|(name, device)| {
+    let differs = |(name, device): &(&LinkName, &Device)| {
         have.devices.get(*name).is_none_or(|old| {
             (old.key, old.listen_port, old.mark) != (device.key, device.listen_port, device.mark)
         })
-    });
-    differing.map(|(name, device)| Change::SetDevice(name.clone(), bare(device))).collect()
+    };
+    let holds =
+        |name: &LinkName, port| have.devices.get(name).is_some_and(|d| d.listen_port == port);
+    let mut waiting: Vec<_> = want.devices.iter().filter(differs).collect();
+    let mut steps = Vec::new();
+    while !waiting.is_empty() {
+        let free = waiting.iter().position(|(name, device)| {
+            !waiting.iter().any(|(other, _)| other != name && holds(other, device.listen_port))
+        });
+        let (name, device) = waiting.remove(free.unwrap_or(0));
+        steps.push(Change::SetDevice(name.clone(), bare(device)));
+    }
+    steps
 }
 
 /// Returns the peers to add or bring to their configuration.
@@ -36,13 +50,32 @@ pub fn additions(want: &HostState, have: &HostState) -> Vec<Change> {
     per_device.collect()
 }
 
-/// Returns the peers to remove from devices that stay.
+/// Returns the peers to remove at once: those that leave a device which stays, and whose prefixes
+/// nobody takes over.
+///
+/// Without its peer a device refuses what the routes send there and drops what comes from there, so
+/// this needs nothing else to be in place first; and a revoked peer waits for nothing.
+pub fn departures(want: &HostState, have: &HostState) -> Vec<Change> {
+    leaving(want, have, |owed| !owed)
+}
+
+/// Returns the other peers to remove from devices that stay: those that hand a prefix over, which is
+/// not to be without owner.
 pub fn removals(want: &HostState, have: &HostState) -> Vec<Change> {
+    leaving(want, have, |owed| owed)
+}
+
+fn leaving(want: &HostState, have: &HostState, is_asked: impl Fn(bool) -> bool) -> Vec<Change> {
     let mut steps = Vec::new();
     for (name, device) in &want.devices {
-        let old = have.devices.get(name).into_iter().flat_map(|device| device.peers.keys());
-        let unwanted = old.filter(|key| !device.peers.contains_key(key));
-        steps.extend(unwanted.map(|key| Change::DeletePeer(name.clone(), *key)));
+        let Some(old) = have.devices.get(name) else { continue };
+        let wanted: BTreeSet<_> =
+            device.peers.values().flat_map(|peer| &peer.allowed_ips).collect();
+        for (key, peer) in old.peers.iter().filter(|(key, _)| !device.peers.contains_key(*key)) {
+            if is_asked(peer.allowed_ips.iter().any(|net| wanted.contains(net))) {
+                steps.push(Change::DeletePeer(name.clone(), *key));
+            }
+        }
     }
     steps
 }

@@ -1,5 +1,7 @@
 //! Owns random hosts for the laws: small universes, so that two hosts often share and often clash.
 
+mod kin;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -70,13 +72,8 @@ fn peer() -> impl Strategy<Value = Peer> {
 fn device() -> impl Strategy<Value = Device> {
     let peers = vec(((0..4u8).prop_map(|byte| PublicKey([byte; 32])), peer()), 0..5);
     (0..2u8, 51820..51823u16, peers).prop_map(|(key, listen_port, peers)| {
-        let mut taken = BTreeSet::new();
-        let mut owned = BTreeMap::new();
-        for (key, mut peer) in peers {
-            peer.allowed_ips.retain(|net| taken.insert(*net));
-            owned.insert(key, peer);
-        }
-        Device { key: PublicKey([key; 32]), listen_port, mark: 0x2000, peers: owned }
+        let peers = peers.into_iter().collect();
+        Device { key: PublicKey([key; 32]), listen_port, mark: 0x2000, peers }
     })
 }
 
@@ -131,17 +128,28 @@ fn filter() -> impl Strategy<Value = FilterTable> {
 
 /// A host as it may be found: as [`host`], or with a WireGuard link whose process just died.
 pub(crate) fn found() -> impl Strategy<Value = HostState> {
-    (host(), 0..4u8).prop_map(|(mut host, dice)| {
-        if dice == 0 {
-            host.devices.clear();
-        }
-        host
+    (host(), 0..4u8).prop_map(|(host, dice)| perhaps_without_processes(host, dice))
+}
+
+/// A wanted host and a found one that have much in common.
+pub(crate) fn pair() -> impl Strategy<Value = (HostState, HostState)> {
+    (host(), host(), vec(0..3u8, 61), 0..8u8).prop_map(|(want, mut have, throws, dice)| {
+        kin::resemble(&mut have, &want, &mut kin::Dice::new(throws));
+        make_possible(&mut have);
+        (want, perhaps_without_processes(have, dice))
     })
+}
+
+fn perhaps_without_processes(mut host: HostState, dice: u8) -> HostState {
+    if dice == 0 {
+        host.devices.clear();
+    }
+    host
 }
 
 /// A host as Linux could be: nothing hangs on a link that is not there, no port is taken twice.
 pub(crate) fn host() -> impl Strategy<Value = HostState> {
-    let first = (vec((name(), link()), 0..4), vec((name(), device()), 0..4));
+    let first = (vec((name(), link()), 0..7), vec((name(), device()), 0..7));
     let address = (name(), ip(), any::<bool>()).prop_map(|(link, ip, host)| {
         let length = if host { if ip.is_ipv4() { 32 } else { 128 } } else { 24 };
         Address { link, net: IpNetwork::new(ip, length).unwrap() }
@@ -177,6 +185,12 @@ fn make_possible(host: &mut HostState) {
     });
     let mut ports = BTreeSet::new();
     host.devices.retain(|_, device| ports.insert(device.listen_port));
+    for device in host.devices.values_mut() {
+        let mut owned = BTreeSet::new();
+        for peer in device.peers.values_mut() {
+            peer.allowed_ips.retain(|net| owned.insert(*net));
+        }
+    }
     let devices = &mut host.devices;
     host.links.retain(|name, link| match link.kind {
         LinkKind::Vxlan(_) => {
