@@ -28,17 +28,11 @@ const KEEPALIVE_SECONDS: u16 = 25;
 type Given<'l> = BTreeMap<&'l LinkName, BTreeMap<IpNetwork, &'l Lane<'l>>>;
 
 /// Puts the lane links, their devices and our addresses inside the lanes into `host`.
-pub fn place_devices(
-    ground: &Ground<'_>,
-    links: &BTreeMap<LinkName, u8>,
-    host: &mut HostState,
-    problems: &mut BTreeSet<Problem>,
-) {
+pub fn place_devices(ground: &Ground<'_>, links: &BTreeMap<LinkName, u8>, host: &mut HostState) {
     let (Some(own), Some(backend)) = (ground.gateway(), ground.backend) else { return };
     for (name, slot) in links {
         let kind = LinkKind::WireGuard(backend);
         host.links.insert(name.clone(), Link { kind, mtu: ground.lane_mtu, up: true });
-        crate::mtu::check(name, ground.lane_mtu, problems);
         let device = Device {
             key: own.tunnel.key,
             listen_port: ground.world.options.listen_port.saturating_add(u16::from(*slot)),

@@ -184,7 +184,7 @@ impl Found<'_> {
             return host;
         }
         let steering = Steering::survey(ground, leg, &self.links, problems);
-        peers::place_devices(ground, &self.links, &mut host, problems);
+        peers::place_devices(ground, &self.links, &mut host);
         peers::place_peers(ground, self.rankings, &self.outside, &mut host, problems);
         if let Some(leg) = leg {
             leg.place(ground, &mut host);

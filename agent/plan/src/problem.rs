@@ -19,9 +19,9 @@ pub enum Problem {
     NoBackend,
     /// No link carries a default route, so the lane MTU is a guess.
     UplinkUnknown,
-    /// Less than the minimum of IPv6 is left for packets in a lane or leg.
+    /// Less than the minimum of IPv6 is left for packets in the leg. Lanes never have less.
     MtuTooSmall {
-        /// The link of ours.
+        /// The link of the leg.
         link: LinkName,
         /// What is left, in bytes.
         mtu: u32,
