@@ -51,7 +51,7 @@ fn view(
         networks,
         granted: Vec::new(),
         rtt_microseconds: health.and_then(|h| h.rtt).map(documents::microseconds),
-        loss_permille: health.map(|h| h.loss_permille),
+        loss_permille: health.and_then(|h| h.rtt.map(|_| h.loss_permille)),
         path_mtu_bytes: health.and_then(|h| h.path_mtu),
         since_unix_seconds: health.and_then(|h| h.since).map(|since| since.0),
         reason: reason(world, verdict, lane.map(|lane| (&lane.gateway, lane.role))),
