@@ -9,6 +9,7 @@ mod fixture;
 mod gossip;
 mod known_answers;
 mod laws;
+mod limits;
 mod lists;
 mod names;
 mod networks;
