@@ -4,6 +4,7 @@
 mod agreement;
 mod definitions;
 mod documents;
+mod edges;
 mod enrolment;
 mod fixture;
 mod gossip;
