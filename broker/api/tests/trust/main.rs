@@ -4,11 +4,13 @@
 mod agreement;
 mod definitions;
 mod documents;
+mod edges;
 mod enrolment;
 mod fixture;
 mod gossip;
 mod known_answers;
 mod laws;
+mod limits;
 mod lists;
 mod names;
 mod networks;
