@@ -84,10 +84,13 @@ fn listing(edit: impl FnOnce(&mut Value)) -> Verdict {
     Host::fresh().offer_list(&signed_json(&payload))
 }
 
+/// Makes something of a statement so many.
+type Grow<'a> = &'a dyn Fn(&mut Value, usize);
+
 #[test]
 fn a_list_may_hold_what_the_limits_name_and_nothing_more() {
     let broker = |keys: usize| json!({"url": "https://a", "spki": vec![b64([5; 32]); keys]});
-    let cases: [(&str, usize, &dyn Fn(&mut Value, usize)); 7] = [
+    let cases: [(&str, usize, Grow<'_>); 7] = [
         ("networks of a member", 64, &|it, count| {
             it["members"][1]["cidrs"] = many(count, network);
         }),
