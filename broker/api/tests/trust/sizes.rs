@@ -1,4 +1,4 @@
-//! The largest chain of root links, the largest object, and tokens whose checksum fits.
+//! The largest chain of root links, the largest object and the largest token.
 
 use crate::fixture::*;
 use base64::Engine as _;
@@ -72,6 +72,20 @@ fn token(credential: usize) -> Zeroizing<String> {
         credential_expires: None,
     };
     token.encode()
+}
+
+#[test]
+fn a_token_is_read_up_to_16_kibibytes() {
+    let most = 16 * 1024;
+    // Four characters of the token carry three of the credential.
+    let near = (most - token(1).len()) / 4 * 3 + 1;
+    let sizes = (near - 6..near + 12).map(token);
+    let (fitting, above): (Vec<_>, Vec<_>) = sizes.partition(|it| it.len() <= most);
+    let (largest, above) = (fitting.last().unwrap(), above.first().unwrap());
+    assert!(most - largest.len() < 2 && above.len() - most < 3);
+    assert!(Token::decode(largest).is_ok());
+    assert!(Token::decode(above).err().unwrap().to_string().contains("too long"));
+    assert!(Token::decode(&token(most)).is_err());
 }
 
 /// A token of other fields under a checksum that fits.
