@@ -20,5 +20,6 @@ mod rotation;
 mod services;
 mod shapes;
 mod signatures;
+mod sizes;
 mod time;
 mod tunnels;
