@@ -213,14 +213,15 @@ fn every_other_reply_does_not_bring_a_path_up() {
 #[test]
 fn a_reply_is_not_taken_back_by_the_loss_of_what_was_sent_before_it() {
     let mut health = down();
-    let (lost_at, _) = next_probe(&mut health);
-    let (now, sequence) = next_probe(&mut health);
-    assert!(now.since(lost_at) >= ms(500), "the first is not overdue yet when the second goes");
-    health.replied(now, sequence, now);
-    let (then, second) = next_probe(&mut health);
-    health.poll(then.after(ms(1)));
-    health.replied(then, second, then);
+    let (first, sequence) = next_probe(&mut health);
+    health.replied(first.after(ms(200)), sequence, first);
+    let (lost, _) = next_probe(&mut health);
+    let (second, sequence) = next_probe(&mut health);
+    assert!(second.since(lost) < ms(200), "both are on their way");
+    health.replied(second.after(ms(200)), sequence, second);
     assert_eq!(health.answered_in_a_row(), 2);
+    health.poll(lost.after(ms(650)));
+    assert_eq!((health.loss().lost > 0, health.answered_in_a_row()), (true, 2));
 }
 
 #[test]

@@ -132,7 +132,9 @@ fn a_late_answer_from_where_the_peer_was_does_not_prove_a_guess() {
     search.doubted(begin, &report(OLD), Doubt::Grave);
     search.answered(begin);
     assert!(search.is_guessing(), "the tunnel does not send there yet");
+    assert_eq!(search.guessed_since(), None);
     search.doubted(seen, &report(NEW), Doubt::Grave);
+    assert_eq!(search.guessed_since(), Some(seen));
     search.answered(Time(seen.0 - 1));
     assert!(search.is_guessing(), "sent to where it was");
     search.answered(seen);
@@ -171,6 +173,8 @@ fn each_new_address_has_its_time_and_a_lost_write_is_repeated() {
     assert_eq!(search.doubted(end, &report(NEW6), Doubt::Grave), set(OLD), "the write was lost");
     assert_eq!(search.doubted(end, &report(OLD), Doubt::Grave), Choice::LeaveAlone, "no more");
     assert!(!search.is_guessing());
+    let over = search.next_wake();
+    assert_eq!(search.doubted(over, &report(NEW6), Doubt::Slight), Choice::LeaveAlone);
     assert_eq!(search.last(), Some(OLD.parse().unwrap()));
 }
 
@@ -208,6 +212,25 @@ fn the_path_mtu_is_proved_again_where_the_endpoint_has_moved() {
     let before = phase(&first);
     first.path.tunnel_reported(first.now, &report(OLD));
     assert_eq!(phase(&first), before, "the first endpoint is no move");
+}
+
+#[test]
+fn a_guess_that_the_tunnel_never_took_up_has_no_longer_time_than_another() {
+    let mut search = worked();
+    search.set_candidates(Time::ZERO, &[public(OLD), public(NEW), public(NEW6)]);
+    search.doubted(Time::ZERO.after(SILENCE), &report(OLD), Doubt::Grave);
+    let until = search.next_wake();
+    let next = Choice::Set(NEW6.parse().unwrap());
+    assert_eq!(search.doubted(until, &report(OLD), Doubt::Grave), next);
+}
+
+#[test]
+fn an_address_that_left_the_list_is_no_move() {
+    let mut search = worked();
+    search.set_candidates(Time::ZERO, &[public(OLD), public(NEW)]);
+    assert!(search.may_have_moved());
+    search.set_candidates(Time::ZERO, &[public(OLD)]);
+    assert!(!search.may_have_moved());
 }
 
 #[test]
