@@ -47,7 +47,7 @@ pub struct Target {
 /// How a series is sent.
 #[derive(Debug, Clone, Copy)]
 pub struct Rhythm {
-    /// Probes, 1 to [`MOST`].
+    /// Probes, 1 to `MOST`.
     pub count: u32,
     /// Time between two.
     pub interval: Duration,
