@@ -14,6 +14,7 @@ use sealane_kernel::keyring::Keyring;
 use sealane_kernel::netlink::relevance::HostEvent;
 use sealane_state::change::Change;
 use sealane_state::diff::diff;
+use sealane_state::diff::peers::departures;
 use sealane_state::facts::{Observation, PeerFacts, RoutingSnapshot};
 use sealane_state::host::HostState;
 use sealane_state::name::LinkName;
@@ -233,7 +234,7 @@ impl Hand {
     /// which other programs may hold up. Returns what was done; what was refused, the look shows.
     fn part(&mut self, wanted: &HostState) -> Vec<Change> {
         let Some(aim) = &self.aim else { return Vec::new() };
-        let mut steps = peers::partings(wanted, aim);
+        let mut steps = departures(wanted, aim);
         if !steps.is_empty() {
             let outcome = self.host.apply(&steps, self.strings.keys.as_ref());
             if !outcome.errors.is_empty() {

@@ -16,7 +16,7 @@
 //! address of that round, and each one in the rounds that follow, keeps its turn for 5 s, the pause
 //! in which WireGuard sends one initiation to a peer: no candidate gets two within 5 s.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -75,6 +75,12 @@ pub struct Families {
     pub ipv4: bool,
     /// It has an IPv6 route out.
     pub ipv6: bool,
+}
+
+impl Families {
+    fn reach(self, address: &SocketAddr) -> bool {
+        if address.is_ipv4() { self.ipv4 } else { self.ipv6 }
+    }
 }
 
 /// What the tunnel knows of the peer.
@@ -164,8 +170,7 @@ impl CandidateSearch {
     /// Takes the list the peer advertises now; order and duplicates do not matter.
     ///
     /// Progress is kept: what stays on the list keeps its count, what is new joins the round under
-    /// way, and an attempt goes on unless its address left the list.
-    /// Returns whether an address joined the list of a lane that had worked.
+    /// way, and an attempt goes on unless its address left the list. Returns whether an address joined the list of a lane that had worked.
     pub fn set_candidates(&mut self, now: Time, candidates: &[Candidate]) -> Joined {
         let mut listed: BTreeMap<SocketAddr, Source> = BTreeMap::new();
         let learnt = self.tried.keys().filter(|known| known.source == Source::Learnt);
@@ -318,8 +323,8 @@ impl CandidateSearch {
         if !is_silent || is_trying {
             return None;
         }
-        let usable: BTreeSet<SocketAddr> = self.usable().map(|(known, _)| known.address).collect();
-        self.moves.take(now, |address| usable.contains(address))
+        let families = self.families;
+        self.moves.take(now, |address| families.reach(address))
     }
 
     /// Returns when [`CandidateSearch::step`] should next be called.
@@ -373,10 +378,7 @@ impl CandidateSearch {
     }
 
     fn usable(&self) -> impl Iterator<Item = (&Candidate, &u32)> {
-        self.tried.iter().filter(|(known, _)| match known.address {
-            SocketAddr::V4(_) => self.families.ipv4,
-            SocketAddr::V6(_) => self.families.ipv6,
-        })
+        self.tried.iter().filter(|(known, _)| self.families.reach(&known.address))
     }
 
     fn next_address(&self) -> Option<SocketAddr> {

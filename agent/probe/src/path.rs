@@ -184,7 +184,8 @@ impl Path {
     /// Takes what the tunnel reports of the peer; returns what to do with its endpoint.
     ///
     /// A lane that probes find up is left alone, unless its peer has most likely moved, or its tunnel was
-    /// made anew and knows no endpoint: it goes on where it worked. A new endpoint has its path MTU proved again. A lane
+    /// made anew and knows no endpoint: it goes on where it worked. A new endpoint has its path MTU proved
+    /// again. A lane
     /// wants this at each [`Path::next_wake`]; a leg never.
     pub fn tunnel_reported(&mut self, now: Time, report: &TunnelReport) -> Choice {
         let moved = self.endpoint.is_some() && self.endpoint != report.endpoint;

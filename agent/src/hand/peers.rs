@@ -20,11 +20,6 @@ pub(super) fn lacking(wanted: &HostState, devices: BTreeMap<LinkName, Device>) -
     steps
 }
 
-/// Returns the steps that need no look at the host: from one wish to the next, the peers that go.
-pub(super) fn partings(wanted: &HostState, before: &HostState) -> Vec<Change> {
-    peers::departures(wanted, before)
-}
-
 /// Returns the steps from one wish to the next where they are about peers that stay, and nothing
 /// else: they can be taken without a look at the host.
 pub(super) fn edits(wanted: &HostState, before: &HostState) -> Option<Vec<Change>> {
@@ -77,8 +72,8 @@ mod tests {
     fn a_peer_that_goes_is_parted_with_without_a_look_at_the_host() {
         let before = host(&[(NEAR, None), (FAR, None)]);
         let wanted = host(&[(NEAR, Some("192.0.2.1:51820"))]);
-        assert_eq!(partings(&wanted, &before), [Change::DeletePeer(link(), FAR)]);
-        assert_eq!(partings(&wanted, &wanted), []);
+        assert_eq!(peers::departures(&wanted, &before), [Change::DeletePeer(link(), FAR)]);
+        assert_eq!(peers::departures(&wanted, &wanted), []);
         assert_eq!(edits(&wanted, &before), None, "the rest is for a whole pass");
     }
 
