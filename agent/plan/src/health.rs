@@ -57,8 +57,13 @@ pub enum EndpointAdvice {
     /// Leave the device's own value, which follows authenticated packets.
     #[default]
     Leave,
-    /// Send to this address.
-    Try(SocketAddr),
+    /// Send to this address, unless the device has followed its peer elsewhere by then.
+    Try {
+        /// The address to try.
+        endpoint: SocketAddr,
+        /// Where the device sent when this was advised.
+        instead_of: Option<SocketAddr>,
+    },
 }
 
 /// What probes have found of the leg to a gateway of our own member.

@@ -203,7 +203,7 @@ fn lane<'a>(
 
 /// Reports lanes that cannot come up from this side and have not come up from the other.
 pub fn report_silent(lane: &Lane<'_>, candidates: &[Candidate], problems: &mut BTreeSet<Problem>) {
-    let advised = matches!(lane.health.endpoint, EndpointAdvice::Try(_));
+    let advised = matches!(lane.health.endpoint, EndpointAdvice::Try { .. });
     if lane.health.state != PathState::Up && candidates.is_empty() && !advised {
         problems.insert(Problem::NoCandidate(lane.claimant.id.clone()));
     }

@@ -139,22 +139,16 @@ fn besides(lane: &Lane<'_>, ranking: &Ranking<'_>, given: &Given<'_>) -> BTreeSe
 }
 
 fn peer(lane: &Lane<'_>, candidates: &[Candidate]) -> Peer {
-    let mut peer = Peer {
-        psk: Some(lane.psk),
-        endpoint: None,
-        keepalive: None,
-        allowed_ips: BTreeSet::new(),
-        accepted_sources: BTreeSet::new(),
-    };
+    let mut peer = Peer { psk: Some(lane.psk), ..Peer::default() };
     advise(&mut peer, candidates, lane.health.endpoint);
     peer
 }
 
 /// Gives a peer the endpoint that is advised; one that may be called from here is kept within reach.
 pub fn advise(peer: &mut Peer, candidates: &[Candidate], advice: EndpointAdvice) {
-    peer.endpoint = match advice {
-        EndpointAdvice::Leave => None,
-        EndpointAdvice::Try(endpoint) => Some(endpoint),
+    (peer.endpoint, peer.instead_of) = match advice {
+        EndpointAdvice::Leave => (None, None),
+        EndpointAdvice::Try { endpoint, instead_of } => (Some(endpoint), instead_of),
     };
     let calls = peer.endpoint.is_some() || !candidates.is_empty();
     peer.keepalive = calls.then_some(KEEPALIVE_SECONDS);

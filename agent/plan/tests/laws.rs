@@ -407,7 +407,9 @@ fn lane_healths() -> impl Strategy<Value = LaneHealth> {
     let rtt = proptest::option::of((0..50u64).prop_map(Duration::from_millis));
     let endpoint = prop_oneof![
         Just(EndpointAdvice::Leave),
-        addresses().prop_map(|address| EndpointAdvice::Try((address, 51820).into())),
+        addresses().prop_map(|address| {
+            EndpointAdvice::Try { endpoint: (address, 51820).into(), instead_of: None }
+        }),
     ];
     let path_mtu = proptest::option::of(500..2000u32);
     let session = select(vec![Session::Heard, Session::Live, Session::Gone]);

@@ -7,7 +7,7 @@ use sealane_state::change::Change;
 use sealane_state::diff::{diff, peers};
 use sealane_state::host::HostState;
 use sealane_state::name::LinkName;
-use sealane_state::wireguard::Device;
+use sealane_state::wireguard::{Device, Peer};
 
 /// Returns the steps that the devices lack, in an order that means nothing. An endpoint that nobody
 /// asked for may be any: it follows the peer.
@@ -29,8 +29,24 @@ pub(super) fn edits(wanted: &HostState, before: &HostState) -> Option<Vec<Change
         }
         _ => false,
     };
-    let steps = diff(wanted, before);
+    let steps = diff(wanted, &unaimed(wanted, before));
     steps.iter().all(stays).then_some(steps)
+}
+
+/// Returns `before` as if no endpoint had been asked for where `wanted` asks for one anew: what the
+/// device sends to now is for it to say.
+fn unaimed(wanted: &HostState, before: &HostState) -> HostState {
+    let mut before = before.clone();
+    for (link, device) in &mut before.devices {
+        let asked = wanted.devices.get(link).map(|device| &device.peers);
+        for (key, peer) in &mut device.peers {
+            let aim = |of: &Peer| (of.endpoint, of.instead_of);
+            if asked.and_then(|peers| peers.get(key)).is_some_and(|to| aim(to) != aim(peer)) {
+                peer.endpoint = None;
+            }
+        }
+    }
+    before
 }
 
 #[cfg(test)]
@@ -38,7 +54,7 @@ mod tests {
     use std::net::SocketAddr;
 
     use sealane_state::link::{Backend, Link, LinkKind};
-    use sealane_state::wireguard::{Peer, PublicKey};
+    use sealane_state::wireguard::PublicKey;
 
     use super::*;
 
@@ -52,6 +68,9 @@ mod tests {
         peer(&mut seen, NEAR).endpoint = at("198.51.100.7:4");
         assert_eq!(lacking(&wanted, seen.devices.clone()), []);
         peer(&mut seen, FAR).endpoint = at("198.51.100.7:4");
+        assert_eq!(lacking(&wanted, seen.devices.clone()), [], "it was heard from since");
+        let mut wanted = wanted;
+        peer(&mut wanted, FAR).instead_of = at("198.51.100.7:4");
         assert_eq!(lacking(&wanted, seen.devices).len(), 1, "here another address is asked for");
     }
 
@@ -84,6 +103,10 @@ mod tests {
         assert!(matches!(steps.as_slice(), [Change::PutPeer(_, NEAR, _)]), "{steps:?}");
         assert_eq!(edits(&before, &host(&[(NEAR, Some("192.0.2.1:51820"))])), Some(Vec::new()));
         assert_eq!(edits(&host(&[(NEAR, None), (FAR, None)]), &before), None);
+        let mut other = host(&[(NEAR, Some("192.0.2.2:51820"))]);
+        peer(&mut other, NEAR).instead_of = at("198.51.100.7:4");
+        let steps = edits(&other, &host(&[(NEAR, Some("192.0.2.1:51820"))])).unwrap();
+        assert_eq!(steps.len(), 1, "where the device sends by now is for it to say");
         let mut narrow = before.clone();
         narrow.links.values_mut().for_each(|link| link.mtu = 1280);
         assert_eq!(edits(&narrow, &before), None);
@@ -101,8 +124,7 @@ mod tests {
     }
 
     fn some_peer(endpoint: Option<SocketAddr>) -> Peer {
-        let (allowed_ips, accepted_sources) = Default::default();
-        Peer { psk: None, endpoint, keepalive: Some(25), allowed_ips, accepted_sources }
+        Peer { endpoint, keepalive: Some(25), ..Peer::default() }
     }
 
     fn device(host: &mut HostState) -> &mut Device {

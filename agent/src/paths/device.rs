@@ -1,6 +1,7 @@
 //! Owns what a device's facts of one peer mean to the search for its address, and what the search means
 //! to a plan. Looks at no device.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use sealane_plan::health::{EndpointAdvice, Session};
@@ -59,11 +60,11 @@ pub fn report(facts: PeerFacts, unix_now: u64) -> (Session, TunnelReport) {
     (session, report)
 }
 
-/// Returns what the plan is advised of the endpoint.
-pub fn advice(choice: Choice) -> EndpointAdvice {
+/// Returns what the plan is advised of the endpoint, after a look at a device that sends to `seen`.
+pub fn advice(choice: Choice, seen: Option<SocketAddr>) -> EndpointAdvice {
     match choice {
         Choice::LeaveAlone => EndpointAdvice::Leave,
-        Choice::Set(endpoint) => EndpointAdvice::Try(endpoint),
+        Choice::Set(endpoint) => EndpointAdvice::Try { endpoint, instead_of: seen },
     }
 }
 

@@ -187,7 +187,7 @@ impl<Target: End> Watched<Target> {
         let (session, report) = device::report(facts, unix_now);
         let seen = (session, report.received_bytes);
         self.session = self.silence.looked(now, self.path.report().state, seen);
-        self.advice = device::advice(self.path.tunnel_reported(now, &report));
+        self.advice = device::advice(self.path.tunnel_reported(now, &report), report.endpoint);
         tracing::trace!(state = ?self.path.report().state, endpoint = ?report.endpoint,
             advice = ?self.advice, "tunnel reported");
         self.news()

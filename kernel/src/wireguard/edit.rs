@@ -231,7 +231,7 @@ fn addition(
         key: *key,
         presence,
         psk,
-        endpoint: wanted.endpoint.filter(|wanted| endpoint != Some(*wanted)),
+        endpoint: wanted.endpoint_to_set(endpoint),
         keepalive: differing(keepalive.unwrap_or(0), wanted.keepalive.unwrap_or(0)),
         allowed_ips: PrefixEdit::between(allowed, &wanted.allowed_ips),
         accepted_sources: PrefixEdit::between(accepted, &wanted.accepted_sources),
@@ -317,6 +317,9 @@ mod tests {
 
         let mut moved = peer(&[]);
         moved.endpoint = Some("[2001:db8::1]:5".parse().unwrap());
+        let late = BTreeMap::from([(A, moved.clone())]);
+        assert!(peers(&present, &late, &NoSecrets, &anything).0.is_empty(), "it roamed since");
+        moved.instead_of = roamed.endpoint;
         let wanted = BTreeMap::from([(A, moved.clone())]);
         let (edits, _) = peers(&present, &wanted, &NoSecrets, &anything);
         assert_eq!(edits[0].endpoint, moved.endpoint);
@@ -380,12 +383,7 @@ mod tests {
     }
 
     fn peer(allowed_ips: &[&str]) -> Peer {
-        Peer {
-            psk: None,
-            endpoint: None,
-            keepalive: None,
-            allowed_ips: allowed_ips.iter().map(|text| text.parse().unwrap()).collect(),
-            accepted_sources: BTreeSet::new(),
-        }
+        let allowed_ips = allowed_ips.iter().map(|text| text.parse().unwrap()).collect();
+        Peer { allowed_ips, ..Peer::default() }
     }
 }

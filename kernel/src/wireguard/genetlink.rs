@@ -245,7 +245,6 @@ fn fault_of(link: &LinkName, action: &'static str) -> impl Fn(Fault) -> Wireguar
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
     use std::num::NonZeroI32;
 
     use netlink_packet_core::{DoneMessage, ErrorMessage};
@@ -294,13 +293,7 @@ mod tests {
 
     #[test]
     fn peers_with_accepted_sources_are_not_for_the_kernel() {
-        let mut peer = Peer {
-            psk: None,
-            endpoint: None,
-            keepalive: None,
-            allowed_ips: BTreeSet::new(),
-            accepted_sources: BTreeSet::new(),
-        };
+        let mut peer = Peer::default();
         let key = PublicKey([1; 32]);
         assert!(KernelDevices.objection(&key, &peer).is_none());
         peer.accepted_sources.insert("10.0.0.0/8".parse().unwrap());

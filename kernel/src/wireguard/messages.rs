@@ -151,13 +151,7 @@ impl Dump {
             _ => None,
         });
         let Some(key) = key else { return };
-        let peer = self.device.peers.entry(key).or_insert_with(|| Peer {
-            psk: None,
-            endpoint: None,
-            keepalive: None,
-            allowed_ips: Default::default(),
-            accepted_sources: Default::default(),
-        });
+        let peer = self.device.peers.entry(key).or_default();
         let facts = self.facts.entry(key).or_default();
         attributes.iter().for_each(|attribute| take_peer_attribute(peer, facts, attribute));
     }

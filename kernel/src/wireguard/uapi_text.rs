@@ -183,14 +183,8 @@ impl Answer {
             "fwmark" => self.device.mark = value.parse().ok()?,
             "public_key" => {
                 self.close_peer();
-                let nothing = Peer {
-                    psk: None,
-                    endpoint: None,
-                    keepalive: None,
-                    allowed_ips: Default::default(),
-                    accepted_sources: Default::default(),
-                };
-                self.peer = Some((PublicKey(*key_bytes(value)?), nothing, PeerFacts::default()));
+                let key = PublicKey(*key_bytes(value)?);
+                self.peer = Some((key, Peer::default(), PeerFacts::default()));
             }
             _ => return self.take_peer_value(name, value),
         }

@@ -28,13 +28,16 @@ pub struct Device {
     pub peers: BTreeMap<PublicKey, Peer>,
 }
 
-/// A remote gateway as WireGuard sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A remote gateway as WireGuard sees it; the default has nothing and may send nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Peer {
     /// Pre-shared key, by fingerprint.
     pub psk: Option<PskFingerprint>,
     /// Where to send. In what is wanted, `None` leaves the device's own (roamed) value alone.
     pub endpoint: Option<SocketAddr>,
+    /// Where the device sent when the wanted `endpoint` was chosen. A device that sends elsewhere by
+    /// now has heard from the peer there, and knows better. `None` in what is observed.
+    pub instead_of: Option<SocketAddr>,
     /// Persistent keepalive in seconds; `None` is off.
     pub keepalive: Option<u16>,
     /// Destinations sent to this peer, and sources taken from it; no two peers share one.
@@ -47,12 +50,18 @@ impl Peer {
     /// Whether an observed peer is what this wanted peer asks for; an endpoint that is not asked
     /// for may be any.
     pub fn is_met_by(&self, seen: &Self) -> bool {
-        let endpoint = self.endpoint.is_none() || self.endpoint == seen.endpoint;
-        endpoint
+        self.endpoint_to_set(seen.endpoint).is_none()
             && self.psk == seen.psk
             && self.keepalive == seen.keepalive
             && self.allowed_ips == seen.allowed_ips
             && self.accepted_sources == seen.accepted_sources
+    }
+
+    /// Returns the endpoint that a device which sends to `seen` is to be given; `None` where it sends
+    /// there, has none asked of it, or has followed its peer since one was chosen.
+    pub fn endpoint_to_set(&self, seen: Option<SocketAddr>) -> Option<SocketAddr> {
+        let has_roamed = seen.is_some() && seen != self.instead_of;
+        self.endpoint.filter(|wanted| seen != Some(*wanted) && !has_roamed)
     }
 }
 
@@ -123,7 +132,8 @@ mod tests {
     fn a_peer_is_as_wanted_only_when_every_part_is() {
         let wanted = Peer {
             psk: Some(PskFingerprint([1; 8])),
-            endpoint: Some("192.0.2.1:51820".parse().unwrap()),
+            endpoint: at("192.0.2.1:51820"),
+            instead_of: at("192.0.2.2:51820"),
             keepalive: Some(25),
             allowed_ips: BTreeSet::from(["10.1.0.0/16".parse().unwrap()]),
             accepted_sources: BTreeSet::from(["10.9.0.0/16".parse().unwrap()]),
@@ -131,7 +141,7 @@ mod tests {
         assert!(wanted.is_met_by(&wanted));
         let seen = [
             Peer { psk: None, ..wanted.clone() },
-            Peer { endpoint: Some("192.0.2.2:51820".parse().unwrap()), ..wanted.clone() },
+            Peer { endpoint: at("192.0.2.2:51820"), ..wanted.clone() },
             Peer { endpoint: None, ..wanted.clone() },
             Peer { keepalive: None, ..wanted.clone() },
             Peer { allowed_ips: BTreeSet::new(), ..wanted.clone() },
@@ -144,15 +154,25 @@ mod tests {
 
     #[test]
     fn a_peer_may_roam_when_no_endpoint_is_wanted() {
-        let roamed = Peer {
-            psk: None,
-            endpoint: Some("192.0.2.2:51820".parse().unwrap()),
-            keepalive: None,
-            allowed_ips: BTreeSet::new(),
-            accepted_sources: BTreeSet::new(),
-        };
-        let wanted = Peer { endpoint: None, ..roamed.clone() };
-        assert!(wanted.is_met_by(&roamed));
-        assert!(!roamed.is_met_by(&wanted));
+        let roamed = Peer { endpoint: at("192.0.2.2:51820"), ..Peer::default() };
+        assert!(Peer::default().is_met_by(&roamed));
+        assert!(!roamed.is_met_by(&Peer::default()));
+    }
+
+    #[test]
+    fn an_endpoint_that_was_chosen_before_the_peer_roamed_is_not_set() {
+        let (chosen, before) = (at("192.0.2.1:51820"), at("192.0.2.2:51820"));
+        let wanted = Peer { endpoint: chosen, instead_of: before, ..Peer::default() };
+        assert_eq!(wanted.endpoint_to_set(before), chosen);
+        assert_eq!(wanted.endpoint_to_set(chosen), None, "it is set already");
+        assert_eq!(wanted.endpoint_to_set(at("198.51.100.7:4")), None);
+        assert_eq!(wanted.endpoint_to_set(None), chosen, "a device made anew knows no better");
+        let first = Peer { endpoint: chosen, ..Peer::default() };
+        assert_eq!(first.endpoint_to_set(None), chosen);
+        assert_eq!(first.endpoint_to_set(at("198.51.100.7:4")), None, "it called first");
+    }
+
+    fn at(text: &str) -> Option<SocketAddr> {
+        Some(text.parse().unwrap())
     }
 }

@@ -20,13 +20,17 @@ fn applied(have: &HostState, steps: &[Change]) -> HostState {
     host
 }
 
-/// What `want` says once endpoints that it leaves alone are read from `seen`.
+/// What `want` says once endpoints that it leaves alone, and those that roamed before it came, are read
+/// from `seen`.
 fn with_roamed_endpoints(want: &HostState, seen: &HostState) -> HostState {
     let mut want = want.clone();
     for (name, device) in &mut want.devices {
         for (key, peer) in &mut device.peers {
-            let roamed = || seen.devices.get(name)?.peers.get(key)?.endpoint;
-            peer.endpoint = peer.endpoint.or_else(roamed);
+            let roamed = seen.devices.get(name).and_then(|it| it.peers.get(key)?.endpoint);
+            if peer.endpoint_to_set(roamed).is_none() {
+                peer.endpoint = roamed;
+            }
+            peer.instead_of = None;
         }
     }
     want
@@ -56,7 +60,7 @@ fn lane_cut(want: &HostState, have: &HostState, now: &HostState) -> Option<Strin
 
 fn peer_lacks(want: &Peer, old: &Peer, now: Option<&Peer>) -> Option<String> {
     let Some(now) = now else { return Some("gone".to_owned()) };
-    if want.endpoint.is_none() && now.endpoint != old.endpoint {
+    if want.endpoint_to_set(old.endpoint).is_none() && now.endpoint != old.endpoint {
         return Some("roamed endpoint lost".to_owned());
     }
     let mut common = want.allowed_ips.intersection(&old.allowed_ips);

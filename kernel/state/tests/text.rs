@@ -20,7 +20,7 @@ fn lane() -> Device {
         endpoint: Some("[2001:db8::7]:51820".parse().unwrap()),
         keepalive: Some(25),
         allowed_ips: BTreeSet::from(["10.2.0.0/16".parse().unwrap(), "fd02::/32".parse().unwrap()]),
-        accepted_sources: BTreeSet::new(),
+        ..Peer::default()
     };
     Device {
         key: PublicKey([1; 32]),

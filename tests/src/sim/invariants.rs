@@ -145,7 +145,7 @@ fn lack(
 
 fn peer_lacks(want: &Peer, old: &Peer, now: Option<&Peer>) -> Option<String> {
     let Some(now) = now else { return Some("the peer is gone".to_owned()) };
-    if want.endpoint.is_none() && now.endpoint != old.endpoint {
+    if want.endpoint_to_set(old.endpoint).is_none() && now.endpoint != old.endpoint {
         return Some("its roamed address is lost".to_owned());
     }
     let mut common = want.allowed_ips.intersection(&old.allowed_ips);

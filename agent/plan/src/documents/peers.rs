@@ -51,7 +51,7 @@ fn view(
     let health = world.lanes.get(&id).cloned().unwrap_or_default();
     let tried = match health.endpoint {
         EndpointAdvice::Leave => None,
-        EndpointAdvice::Try(endpoint) => Some(endpoint),
+        EndpointAdvice::Try { endpoint, .. } => Some(endpoint),
     };
     let carries = matches!(
         verdict.role,

@@ -189,7 +189,8 @@ pub fn silent(world: &mut World, own: (&str, &str), remote: (&str, &str)) {
 /// Lets the prober ask for an address to be tried.
 pub fn tries(world: &mut World, own: (&str, &str), remote: (&str, &str), endpoint: &str) {
     let health = world.lanes.entry(lane(own, remote)).or_default();
-    health.endpoint = EndpointAdvice::Try(endpoint.parse().unwrap());
+    let endpoint = endpoint.parse().unwrap();
+    health.endpoint = EndpointAdvice::Try { endpoint, instead_of: None };
 }
 
 /// Gives a remote gateway a further key, in the slot four above.

@@ -229,13 +229,8 @@ impl Facts {
         let device = Device { key: key("0"), listen_port: 51820, mark: 0x2000, peers };
         let device = self.host.devices.entry(parsed(link)).or_insert(device);
         let allowed: Vec<IpNetwork> = nets.iter().map(|net| parsed(net)).collect();
-        let peer = Peer {
-            psk: None,
-            endpoint: None,
-            keepalive: Some(25),
-            allowed_ips: allowed.iter().copied().collect(),
-            accepted_sources: Default::default(),
-        };
+        let allowed_ips = allowed.iter().copied().collect();
+        let peer = Peer { keepalive: Some(25), allowed_ips, ..Peer::default() };
         device.peers.insert(key(number), peer);
         let seen = self.facts.peers.entry(parsed(link)).or_default();
         seen.insert(key(number), PeerFacts::default());

@@ -92,8 +92,8 @@ fn put_peer(host: &mut HostState, name: &LinkName, key: PublicKey, peer: &Peer) 
         }
     }
     let roamed = device.peers.get(&key).and_then(|old| old.endpoint);
-    let endpoint = peer.endpoint.or(roamed);
-    device.peers.insert(key, Peer { endpoint, ..peer.clone() });
+    let endpoint = peer.endpoint_to_set(roamed).or(roamed);
+    device.peers.insert(key, Peer { endpoint, instead_of: None, ..peer.clone() });
 }
 
 /// With the last IPv4 address of a link go its IPv4 routes in every table and its ARP entries,

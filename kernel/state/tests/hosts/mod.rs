@@ -55,13 +55,15 @@ fn link() -> impl Strategy<Value = Link> {
 }
 
 fn peer() -> impl Strategy<Value = Peer> {
-    let endpoint = option::of(ip().prop_map(|ip| SocketAddr::new(ip, 51820)));
+    let endpoint = || option::of(ip().prop_map(|ip| SocketAddr::new(ip, 51820)));
+    let aim = (endpoint(), endpoint());
     let psk = option::of((0..2u8).prop_map(|byte| PskFingerprint([byte; 8])));
     let nets = || btree_set(net(), 0..4);
-    (psk, endpoint, option::of(25..27u16), nets(), nets()).prop_map(
-        |(psk, endpoint, keepalive, allowed_ips, accepted_sources)| Peer {
+    (psk, aim, option::of(25..27u16), nets(), nets()).prop_map(
+        |(psk, (endpoint, instead_of), keepalive, allowed_ips, accepted_sources)| Peer {
             psk,
             endpoint,
+            instead_of,
             keepalive,
             allowed_ips,
             accepted_sources,
@@ -128,7 +130,7 @@ fn filter() -> impl Strategy<Value = FilterTable> {
 
 /// A host as it may be found: as [`host`], or with a WireGuard link whose process just died.
 pub(crate) fn found() -> impl Strategy<Value = HostState> {
-    (host(), 0..4u8).prop_map(|(host, dice)| perhaps_without_processes(host, dice))
+    (host(), 0..4u8).prop_map(|(host, dice)| perhaps_without_processes(observed(host), dice))
 }
 
 /// A wanted host and a found one that have much in common.
@@ -136,8 +138,15 @@ pub(crate) fn pair() -> impl Strategy<Value = (HostState, HostState)> {
     (host(), host(), vec(0..3u8, 61), 0..8u8).prop_map(|(want, mut have, throws, dice)| {
         kin::resemble(&mut have, &want, &mut kin::Dice::new(throws));
         make_possible(&mut have);
-        (want, perhaps_without_processes(have, dice))
+        (want, perhaps_without_processes(observed(have), dice))
     })
+}
+
+/// What a device says of its peers holds no wish.
+fn observed(mut host: HostState) -> HostState {
+    let peers = host.devices.values_mut().flat_map(|device| device.peers.values_mut());
+    peers.for_each(|peer| peer.instead_of = None);
+    host
 }
 
 fn perhaps_without_processes(mut host: HostState, dice: u8) -> HostState {

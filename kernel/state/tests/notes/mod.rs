@@ -1,6 +1,6 @@
 //! Owns a short notation for small hosts. Does not own how the product writes hosts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use sealane_state::address::Address;
 use sealane_state::change::Change;
@@ -82,13 +82,8 @@ fn put_vxlan(host: &mut HostState, name: &str, vni: &str, port: &str) {
 
 fn put_peer(host: &mut HostState, name: &str, number: &str, nets: &str) {
     let nets = nets.split(',').filter(|net| *net != "(none)");
-    let peer = Peer {
-        psk: None,
-        endpoint: None,
-        keepalive: None,
-        allowed_ips: nets.map(|net| net.parse().unwrap()).collect(),
-        accepted_sources: BTreeSet::new(),
-    };
+    let allowed_ips = nets.map(|net| net.parse().unwrap()).collect();
+    let peer = Peer { allowed_ips, ..Peer::default() };
     let device = host.devices.get_mut(&name.parse().unwrap()).unwrap();
     device.peers.insert(key(number.parse().unwrap()), peer);
 }
