@@ -21,6 +21,10 @@ const HEADER: usize = 16;
 /// How long the receiver blocks before it looks whether the flow is over.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// What a late wake-up missed is sent at once, up to this much of it: a machine that stood still for longer
+/// would else make a burst that no sender of the rate makes, and queues on the way would overflow.
+const CAUGHT_UP: Duration = Duration::from_millis(20);
+
 /// How many spans of lost packets a report names.
 const SPANS_TOLD: usize = 10;
 
@@ -74,12 +78,12 @@ pub fn run(to: SocketAddr, pace: Pace, stop: &AtomicBool) -> io::Result<FlowRepo
         socket.set_read_timeout(Some(LOOK))?;
         thread::spawn(move || receive(&socket, begin, pace.linger, &Ends { sent, over }))
     };
-    send(&socket, to, pace, &Progress { begin, sent: &sent, stop });
+    let schedule = send(&socket, to, pace, &Progress { begin, sent: &sent, stop });
     let span = begin.elapsed();
     over.store(true, Ordering::Release);
     let tally = receiver.join().map_err(|_| io::Error::other("receiver died"))?;
     let sent = sent.load(Ordering::Acquire);
-    let due = |number| began_at + interval(pace.rate) * u32::try_from(number).unwrap_or(u32::MAX);
+    let due = |number| began_at + schedule.due(number);
     let lost_at = tally.holes(sent).take(SPANS_TOLD);
     let lost_at =
         lost_at.map(|hole| format!("{} x {}", time_of_day(due(hole.start)), hole.end - hole.start));
@@ -104,18 +108,44 @@ struct Progress<'a> {
     stop: &'a AtomicBool,
 }
 
-/// By the clock, not by intervals: what a late wake-up missed is sent at once, so the rate holds.
-fn send(socket: &UdpSocket, to: SocketAddr, pace: Pace, progress: &Progress<'_>) {
-    let interval = interval(pace.rate);
-    let count = pace.span.as_nanos() / interval.as_nanos().max(1);
+/// When packets are due, counted from the flow's begin: by the clock, so that the rate holds.
+struct Schedule {
+    interval: Duration,
+    /// From these numbers on, everything is this much later.
+    shifts: Vec<(u64, Duration)>,
+}
+
+impl Schedule {
+    fn of(pace: Pace) -> Self {
+        Self { interval: interval(pace.rate), shifts: Vec::new() }
+    }
+
+    fn due(&self, number: u64) -> Duration {
+        let nanos = u64::try_from(self.interval.as_nanos()).unwrap_or(u64::MAX);
+        let shift = self.shifts.iter().rev().find(|(from, _)| *from <= number);
+        Duration::from_nanos(number.saturating_mul(nanos)) + shift.map_or(Duration::ZERO, |it| it.1)
+    }
+
+    /// Gives up what was missed before `number`, if that is too much to be sent at once.
+    fn follow(&mut self, number: u64, now: Duration) {
+        let late = now.saturating_sub(self.due(number));
+        if late > CAUGHT_UP {
+            let shift = self.shifts.last().map_or(Duration::ZERO, |it| it.1);
+            self.shifts.push((number, shift + late));
+        }
+    }
+}
+
+fn send(socket: &UdpSocket, to: SocketAddr, pace: Pace, progress: &Progress<'_>) -> Schedule {
+    let mut schedule = Schedule::of(pace);
+    let count = pace.span.as_nanos() / schedule.interval.as_nanos().max(1);
     let mut packet = vec![0; pace.size.max(HEADER)];
     for number in 0..u64::try_from(count).unwrap_or(u64::MAX) {
         if progress.stop.load(Ordering::Relaxed) {
-            return;
+            break;
         }
-        let nanos = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
-        let due = progress.begin + Duration::from_nanos(number.saturating_mul(nanos));
-        thread::sleep(due.saturating_duration_since(Instant::now()));
+        thread::sleep(schedule.due(number).saturating_sub(progress.begin.elapsed()));
+        schedule.follow(number, progress.begin.elapsed());
         let now = u64::try_from(progress.begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
         packet[..8].copy_from_slice(&number.to_be_bytes());
         packet[8..HEADER].copy_from_slice(&now.to_be_bytes());
@@ -123,6 +153,7 @@ fn send(socket: &UdpSocket, to: SocketAddr, pace: Pace, progress: &Progress<'_>)
         let _ = socket.send_to(&packet, to);
         progress.sent.store(number + 1, Ordering::Release);
     }
+    schedule
 }
 
 struct Ends {
@@ -242,6 +273,17 @@ mod tests {
         assert_eq!((report.duplicates, report.reordered), (1, 1));
         assert_eq!(holes, [2..3, 5..6]);
         assert!((report.longest_gap_ms - 48.0).abs() < 1e-9, "{report:?}");
+    }
+
+    #[test]
+    fn a_sender_that_was_late_catches_up_and_one_that_stood_still_does_not() {
+        let mut schedule = Schedule { interval: ms(10), shifts: Vec::new() };
+        schedule.follow(3, ms(30 + 20));
+        assert_eq!(schedule.due(4), ms(40));
+        schedule.follow(4, ms(340));
+        schedule.follow(6, ms(360 + 21));
+        let due = [3, 4, 5, 6, 7].map(|number| schedule.due(number));
+        assert_eq!(due, [30, 340, 350, 381, 391].map(ms));
     }
 
     #[test]

@@ -16,8 +16,9 @@ use crate::stage::{Stage, alone};
 
 /// How long each weather lasts, at least.
 const SPELL: Duration = Duration::from_secs(8);
-/// Within which the last hundred probes, which loss is told of, are of one weather.
-const WINDOW: Duration = Duration::from_secs(30);
+/// Within which the last hundred probes, which loss is told of, are of one weather: they leave once a
+/// second where nothing is lost.
+const WINDOW: Duration = Duration::from_secs(150);
 
 /// A weather, and what probes may say of it: both ways together lose `1 - (1 - loss)^2`, and a hundred
 /// probes say so give or take four deviations.
@@ -66,17 +67,14 @@ fn loss_disorder_and_doubles_take_no_lane_down_and_probes_tell_the_loss() {
         let report = flow.finish().unwrap();
         let mut told = [0; 2];
         for ((host, _), told) in gateways.iter().zip(&mut told) {
-            // Of the last hundred probes, which leave the window one a second where nothing is lost.
-            let patience = if spell.each_way.loss == 0.0 { WINDOW * 5 } else { WINDOW };
-            *told =
-                eventually(patience, format!("{}: loss at {}", spell.name, host.name()), || {
-                    let lane = lane(host)?;
-                    assert_eq!(lane.state, PathState::Up, "{lane:?}");
-                    let permille = lane.loss_permille.unwrap_or(1000);
-                    let is_right = spell.permille.contains(&permille);
-                    if is_right { Ok(permille) } else { Err(format!("{permille} of 1000")) }
-                })
-                .unwrap();
+            *told = eventually(WINDOW, format!("{}: loss at {}", spell.name, host.name()), || {
+                let lane = lane(host)?;
+                assert_eq!(lane.state, PathState::Up, "{lane:?}");
+                let permille = lane.loss_permille.unwrap_or(1000);
+                let is_right = spell.permille.contains(&permille);
+                if is_right { Ok(permille) } else { Err(format!("{permille} of 1000")) }
+            })
+            .unwrap();
         }
         println!(
             "{}: flow lost {} of {}, {} out of order, {} doubled; probes say {told:?} of 1000",
