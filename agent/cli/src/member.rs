@@ -58,10 +58,12 @@ pub struct UpdateArgs {
 #[derive(Debug, Clone, Args)]
 pub struct IdentityArgs {
     /// Identity key that is to take over: it is listed before the present one.
-    #[arg(long, value_name = "KEY", conflicts_with = "only_identity", value_parser = VerifyKey::parse)]
+    // One key in 64 begins with a hyphen.
+    #[arg(long, value_name = "KEY", conflicts_with = "only_identity", allow_hyphen_values = true,
+        value_parser = VerifyKey::parse)]
     add_identity: Option<VerifyKey>,
     /// Identity key that has taken over: it is listed alone, and what the other one signed is dead.
-    #[arg(long, value_name = "KEY", value_parser = VerifyKey::parse)]
+    #[arg(long, value_name = "KEY", allow_hyphen_values = true, value_parser = VerifyKey::parse)]
     only_identity: Option<VerifyKey>,
 }
 

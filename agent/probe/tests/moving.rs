@@ -89,6 +89,20 @@ fn a_lane_is_probed_at_once_when_its_peer_advertises_another_address_and_only_th
 }
 
 #[test]
+fn a_guess_is_probed_at_once_when_the_tunnel_sends_there() {
+    let mut lane = Lane::working();
+    lane.path.set_candidates(lane.now, &[public(OLD), public(NEW)]);
+    lane.answering.clear();
+    while lane.sets.is_empty() {
+        lane.run(STEP);
+    }
+    while lane.path.poll_transmit(lane.now, None).is_some() {}
+    assert!(lane.path.next_transmit() > lane.now);
+    lane.ask();
+    assert!(lane.path.next_transmit() <= lane.now, "what was sent before went elsewhere");
+}
+
+#[test]
 fn a_lane_that_fell_silent_before_its_peer_told_of_another_address_goes_there_at_once() {
     let mut lane = Lane::working();
     lane.answering.clear();

@@ -126,7 +126,7 @@ fn an_outage_is_not_a_black_hole_and_the_size_is_proved_again_after_it() {
     sim.advance(ms(60_000));
     sim.weather.partitioned = Partition::Both;
     sim.advance(ms(60_000));
-    assert_eq!(sim.path.report().path_mtu, Some(1350));
+    assert_eq!(found(&sim), (Some(1350), Phase::Complete), "what was proved stands meanwhile");
     sim.weather.partitioned = Partition::None;
     sim.weather.mtu = 1420;
     sim.advance(ms(2_000));

@@ -20,6 +20,11 @@ pub(crate) struct App {
     pub(crate) stopping: CancellationToken,
 }
 
-/// Cancelled to close one connection, with all its streams.
-#[derive(Debug, Clone)]
-pub(crate) struct Connection(pub(crate) CancellationToken);
+/// The connection that a request came by.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Connection {
+    /// Cancelled to close it, with all its streams.
+    pub(crate) cut: CancellationToken,
+    /// Cancelled once a request on it had a good token.
+    pub(crate) known: CancellationToken,
+}

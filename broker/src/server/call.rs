@@ -5,6 +5,7 @@ use super::{
     account::Caller,
     app::{App, Connection},
     failure::Failure,
+    large,
     patch::{json_body, yaml_body},
     protobuf,
     query::Query,
@@ -12,7 +13,7 @@ use super::{
     write::{UnknownFields, WriteOptions},
 };
 use axum::{
-    body::{Body, Bytes},
+    body::{Body, Bytes, HttpBody},
     extract::{FromRequest, FromRequestParts, Request},
     http::{HeaderMap, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
@@ -95,6 +96,14 @@ impl FromRequest<App> for Payload {
             .unwrap_or_default()
             .trim()
             .to_owned();
+        let _pass = match request.body().size_hint().upper() {
+            Some(bytes) if bytes <= large::CHUNK_BYTES as u64 => None,
+            _ => {
+                let caller: Option<&Arc<Caller>> = request.extensions().get();
+                let caller = caller.ok_or_else(Failure::unauthorized)?.username();
+                Some(app.meter.open_body(&caller)?)
+            }
+        };
         let limit = app.limits.body_bytes;
         let body = Limited::new(request.into_body(), limit).collect();
         match tokio::time::timeout(BODY_TIMEOUT, body).await {

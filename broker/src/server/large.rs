@@ -19,7 +19,7 @@ pub(crate) fn held(body: Vec<u8>, pass: Pass, connection: Connection, patience: 
     tokio::spawn(async move {
         if timeout(patience, taken.cancelled()).await.is_err() {
             tracing::debug!("a large answer was not read in time");
-            connection.0.cancel();
+            connection.cut.cancel();
         }
     });
     let state = (Bytes::from(body), pass, guard);

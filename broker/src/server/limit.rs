@@ -27,8 +27,14 @@ pub struct Limits {
     pub lists_per_credential: usize,
     /// How long such a list may take to be read before its connection is closed.
     pub list_patience: Duration,
+    /// Bodies of more than 64 KiB that one credential has begun and not yet sent whole.
+    pub bodies_per_credential: usize,
     /// Open connections in all.
     pub connections: usize,
+    /// Open connections on which nobody has shown a token yet, in all.
+    pub strangers: usize,
+    /// The same, from one IPv4 address or IPv6 /64.
+    pub strangers_per_source: usize,
     /// Advertisements that one member may have.
     pub objects_per_member: usize,
     /// ServiceAdvertisements that one member may have.
@@ -50,7 +56,10 @@ impl Default for Limits {
             // All nodes of a member share its credential.
             lists_per_credential: 16,
             list_patience: Duration::from_secs(60),
+            bodies_per_credential: 16,
             connections: 8_192,
+            strangers: 4_096,
+            strangers_per_source: 64,
             // 64 live gateways and 256 tombstones are what receivers accept.
             objects_per_member: 320,
             // As many live ones as receivers believe, and as many withdrawn.
@@ -74,6 +83,7 @@ struct Usage {
     rate: Arc<DefaultDirectRateLimiter>,
     watches: usize,
     lists: usize,
+    bodies: usize,
 }
 
 impl Meter {
@@ -119,6 +129,17 @@ impl Meter {
         Ok(self.pass(caller, Held::List))
     }
 
+    /// Counts one large body of `caller` until the pass is dropped.
+    pub(crate) fn open_body(self: &Arc<Self>, caller: &str) -> Result<Pass, Failure> {
+        let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        let usage = self.usage(&mut callers, caller);
+        if usage.bodies >= self.limits.bodies_per_credential {
+            return Err(Failure::too_many_requests("too many unsent bodies of this credential", 1));
+        }
+        usage.bodies += 1;
+        Ok(self.pass(caller, Held::Body))
+    }
+
     fn pass(self: &Arc<Self>, caller: &str, held: Held) -> Pass {
         Pass { meter: Arc::clone(self), caller: caller.to_owned(), held }
     }
@@ -133,12 +154,12 @@ impl Meter {
         callers.entry(caller.to_owned()).or_insert_with(|| {
             let quota = Quota::per_second(self.limits.requests_per_second)
                 .allow_burst(self.limits.request_burst);
-            Usage { rate: Arc::new(RateLimiter::direct(quota)), watches: 0, lists: 0 }
+            Usage { rate: Arc::new(RateLimiter::direct(quota)), watches: 0, lists: 0, bodies: 0 }
         })
     }
 }
 
-/// The right to one open watch or one large list.
+/// The right to one open watch, one large list or one large body.
 #[derive(Debug)]
 pub(crate) struct Pass {
     meter: Arc<Meter>,
@@ -150,6 +171,7 @@ pub(crate) struct Pass {
 enum Held {
     Watch,
     List,
+    Body,
 }
 
 impl Drop for Pass {
@@ -159,6 +181,7 @@ impl Drop for Pass {
             let count = match self.held {
                 Held::Watch => &mut usage.watches,
                 Held::List => &mut usage.lists,
+                Held::Body => &mut usage.bodies,
             };
             *count = count.saturating_sub(1);
         }

@@ -1,7 +1,9 @@
 //! Owns sockets and connections: binding, TLS handshakes, HTTP/1.1 and HTTP/2, their timeouts and
 //! their end. Does not own requests.
 
-use super::{app::App, app::Connection, certificate::Certificates, rest::router};
+use super::{
+    app::App, app::Connection, certificate::Certificates, rest::router, strangers::Strangers,
+};
 use axum::{Extension, Router};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -17,7 +19,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Time for a request's header, and for an idle HTTP/1.1 connection.
@@ -56,14 +58,16 @@ pub(crate) struct Front {
     routes: Router,
     tls: TlsAcceptor,
     room: Arc<Semaphore>,
+    strangers: Arc<Strangers>,
     tasks: TaskTracker,
 }
 
 impl Front {
     pub(crate) fn new(app: App, tls: TlsAcceptor, tasks: TaskTracker) -> Arc<Self> {
         let room = Arc::new(Semaphore::new(app.limits.connections));
+        let strangers = Strangers::new(app.limits.strangers, app.limits.strangers_per_source);
         let routes = router(app.clone());
-        Arc::new(Self { app, routes, tls, room, tasks })
+        Arc::new(Self { app, routes, tls, room, strangers, tasks })
     }
 
     pub(crate) async fn accept(self: Arc<Self>, listener: TcpListener) {
@@ -72,8 +76,8 @@ impl Front {
                 accepted = listener.accept() => accepted,
                 () = self.app.stopping.cancelled() => return,
             };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
+            let (stream, from) = match accepted {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of file descriptors: what is open must end before this can go on.
                     tracing::warn!(%error, "connection not accepted");
@@ -85,17 +89,24 @@ impl Front {
                 tracing::warn!("too many connections, newest closed");
                 continue;
             };
+            let place = self.strangers.enter(from.ip());
             let front = Arc::clone(&self);
             self.tasks.spawn(async move {
                 front.app.metrics.connections.inc();
-                front.serve(stream).await;
+                let connection = Connection::default();
+                tokio::select! {
+                    () = front.serve(stream, connection.clone()) => {}
+                    () = place.outstayed(connection.known) => {
+                        tracing::debug!(%from, "connection closed on which nobody showed a token");
+                    }
+                }
                 front.app.metrics.connections.dec();
                 drop(permit);
             });
         }
     }
 
-    async fn serve(&self, stream: TcpStream) {
+    async fn serve(&self, stream: TcpStream, connection: Connection) {
         let keepalive = TcpKeepalive::new().with_time(PING).with_interval(PING);
         let tuned = socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive);
         if let Err(error) = tuned.and_then(|()| stream.set_nodelay(true)) {
@@ -106,8 +117,8 @@ impl Front {
             Ok(Err(error)) => return tracing::debug!(%error, "no TLS connection"),
             Err(_) => return tracing::debug!("TLS handshake took too long"),
         };
-        let cut = CancellationToken::new();
-        let routes = self.routes.clone().layer(Extension(Connection(cut.clone())));
+        let cut = connection.cut.clone();
+        let routes = self.routes.clone().layer(Extension(connection));
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER).max_buf_size(64 << 10);
         builder

@@ -47,3 +47,4 @@ mod listen;
 mod metrics;
 mod protobuf;
 mod rest;
+mod strangers;

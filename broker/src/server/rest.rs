@@ -21,7 +21,6 @@ use axum::{
     routing::{get, post},
 };
 use std::sync::Arc;
-use tokio_util::sync::CancellationToken;
 
 /// All routes. Each connection adds its own [`Connection`] extension.
 pub(crate) fn router(app: App) -> Router {
@@ -113,6 +112,9 @@ fn resource_routes(resource: &'static Resource) -> Router<App> {
 async fn authenticate(State(app): State<App>, mut request: Request, next: Next) -> Response {
     match caller_of(&app, &request) {
         Ok(caller) => {
+            if let Some(connection) = request.extensions().get::<Connection>() {
+                connection.known.cancel();
+            }
             request.extensions_mut().insert(Arc::new(caller));
             next.run(request).await
         }
@@ -143,7 +145,7 @@ async fn count(State(app): State<App>, mut request: Request, next: Next) -> Resp
     let method = method_name(request.method());
     // A router driven without a listener has no connection to close.
     if request.extensions().get::<Connection>().is_none() {
-        request.extensions_mut().insert(Connection(CancellationToken::new()));
+        request.extensions_mut().insert(Connection::default());
     }
     let path = request.uri().path().to_owned();
     // No name of ours has a character that needs encoding, so such a path names nothing.

@@ -77,7 +77,7 @@ impl Watch {
             End::Stalled => {
                 self.app.metrics.stalled_watches.inc();
                 tracing::warn!(caller = %self.caller.username(), "watch not read, connection closed");
-                self.connection.0.cancel();
+                self.connection.cut.cancel();
             }
         }
         drop(self.pass);

@@ -1,11 +1,20 @@
 //! What one caller cannot use up.
 
 use crate::support::*;
-use http_body_util::BodyExt;
-use kube::api::{ListParams, PostParams, WatchParams};
+use futures::{TryStreamExt, stream};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::{Bytes, Frame};
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::client::legacy;
+use hyper_util::rt::TokioExecutor;
+use kube::api::{ListParams, PostParams, WatchEvent, WatchParams};
+use kube::client::ConfigExt;
 use serde_json::{Value, json};
+use std::convert::Infallible;
 use std::num::NonZeroU32;
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
 
 #[tokio::test]
 async fn a_body_above_the_limit_is_refused_whole() {
@@ -117,4 +126,70 @@ async fn lists_that_nobody_reads_are_few_and_do_not_stay() {
     assert_eq!(api.list(&ListParams::default()).await.unwrap().items.len(), 900);
     eventually("unread lists are cut off", || async { ask().await.status().is_success() }).await;
     assert!(one.into_body().collect().await.is_err(), "the rest of the first list came after all");
+}
+
+#[tokio::test]
+async fn who_shows_no_token_holds_no_place_against_who_does() {
+    let broker = Broker::with(|config| {
+        config.limits.strangers = 4;
+        config.limits.strangers_per_source = 4;
+    })
+    .await;
+    let address = broker.server.addresses()[0];
+    let mut squatters = Vec::new();
+    for _ in 0..12 {
+        squatters.push(TcpStream::connect(address).await.unwrap());
+    }
+    let admin = broker.admin().await;
+    assert!(advertisements(&admin).list(&ListParams::default()).await.is_ok());
+    let watch = advertisements(&admin).watch(&WatchParams::default(), "0").await.unwrap();
+    for squatter in &mut squatters[..8] {
+        let end = tokio::time::timeout(DEADLINE, squatter.read(&mut [0])).await.unwrap();
+        assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
+    }
+    for _ in 0..12 {
+        squatters.push(TcpStream::connect(address).await.unwrap());
+    }
+    // Known by its token, the connection of the watch is none of those that make room.
+    let api = advertisements(&admin);
+    api.create(&PostParams::default(), &advertisement("west", "gw", "one")).await.unwrap();
+    let told = tokio::time::timeout(DEADLINE, Box::pin(watch).try_next()).await.unwrap();
+    assert!(matches!(told, Ok(Some(WatchEvent::Added(_)))), "{told:?}");
+}
+
+#[tokio::test]
+async fn bodies_that_never_end_are_few_and_only_their_senders() {
+    let broker = Broker::with(|config| config.limits.bodies_per_credential = 2).await;
+    let admin = broker.admin().await;
+    let hoarder = broker.account(NAMESPACE, "member-west").await;
+    let token = new_token(&admin, NAMESPACE, "member-west").await;
+    let config = config(broker.server.admin_kubeconfig(), None).await;
+    let url = format!(
+        "{}apis/sealane.dev/v1alpha1/namespaces/{NAMESPACE}/advertisements",
+        config.cluster_url
+    );
+    let https = HttpsConnectorBuilder::new()
+        .with_tls_config(config.rustls_client_config().unwrap())
+        .https_only()
+        .enable_http1()
+        .build();
+    let http = legacy::Client::builder(TokioExecutor::new()).build(https);
+    let begin = || {
+        let endless = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
+        let request = http::Request::post(&url).header("authorization", format!("Bearer {token}"));
+        let (http, request) = (http.clone(), request.body(endless).unwrap());
+        tokio::spawn(async move { http.request(request).await.map(|it| it.status().as_u16()) })
+    };
+    let held = [begin(), begin()];
+    eventually("the third is refused", || async {
+        let third = tokio::time::timeout(Duration::from_millis(500), begin()).await;
+        matches!(third, Ok(Ok(Ok(429))))
+    })
+    .await;
+    // What ends at once needs no such place, and others have their own.
+    for (client, member) in [(&hoarder, "west"), (&admin, "east")] {
+        let object = advertisement(member, "gw", "one");
+        advertisements(client).create(&PostParams::default(), &object).await.unwrap();
+    }
+    assert!(held.iter().all(|held| !held.is_finished()));
 }

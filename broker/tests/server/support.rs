@@ -72,6 +72,10 @@ pub(crate) fn loopback() -> SocketAddr {
 
 /// A client of whoever `kubeconfig` names; `token` replaces the one in the file.
 pub(crate) async fn client(kubeconfig: &Path, token: Option<&str>) -> Client {
+    Client::try_from(config(kubeconfig, token).await).unwrap()
+}
+
+pub(crate) async fn config(kubeconfig: &Path, token: Option<&str>) -> kube::Config {
     let mut kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
     if let Some(token) = token {
         let user = kubeconfig.auth_infos[0].auth_info.as_mut().unwrap();
@@ -81,7 +85,7 @@ pub(crate) async fn client(kubeconfig: &Path, token: Option<&str>) -> Client {
     let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
     // A refusal is what these tests look for, so it must not be tried again behind their back.
     config.default_retry = false;
-    Client::try_from(config).unwrap()
+    config
 }
 
 pub(crate) async fn new_token(admin: &Client, namespace: &str, name: &str) -> String {

@@ -26,6 +26,7 @@ fn a_second_agent_on_a_host_names_the_first_and_disturbs_nothing() {
     for (host, settings, member) in stage.hosts() {
         let elsewhere = format!("{}\n[paths]\nstate = '/run/second'\n", settings.text());
         host.write_file(SECONDS[1].0, &elsewhere).unwrap();
+        stage.endpoints_are_saved(&host);
         let first = host.find("sealane-agent").unwrap();
         assert_eq!(first.len(), 1);
         let before = Traces::of(&host).unwrap();
