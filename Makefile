@@ -74,15 +74,17 @@ demo: setup build ## two clusters and an edge host on this machine, joined and p
 demo-down: ## remove what `make demo KEEP=1` left up
 	@$(BIN)/demo --down
 
-test: setup build ## everything: unit, golden, law, broker and lab tests
-	SEALANE_BIN=$(CURDIR)/$(BIN) $(CARGO) test --locked --workspace --no-fail-fast
+# Development builds: what overflows or contradicts itself in them ends a test.
+test: setup ## everything: unit, golden, law, broker and lab tests
+	$(CARGO) build --locked --workspace --bins
+	$(CARGO) test --locked --workspace --no-fail-fast
 
 FUZZ_SECONDS ?= 60
 test-deep: STAGE = deep
 test-deep: test ## also what takes long: a real API server, booted systemd, 1,000 simulated runs, every parser fuzzed for a minute (FUZZ_SECONDS=N)
-	SEALANE_BIN=$(CURDIR)/$(BIN) $(CARGO) test --locked --workspace --features sealane-tests/deep --test kubernetes --test systemd
-	SEALANE_SIM_RUNS=1000 $(CARGO) test --locked --release --workspace --test sim
-	$(BIN)/fuzz --seconds $(FUZZ_SECONDS)
+	$(CARGO) test --locked --workspace --no-fail-fast --features sealane-tests/deep --test kubernetes --test systemd
+	SEALANE_SIM_RUNS=1000 $(CARGO) test --locked --release --package sealane-tests --test sim
+	$(CARGO) run --locked --release --package sealane-tests --bin fuzz -- --seconds $(FUZZ_SECONDS)
 
 check: fmt clippy docs deny test ## what CI would say, and more
 

@@ -50,6 +50,9 @@ struct Kept {
     certificate: Option<Certificate>,
     /// Sequence of the last advertisement under it.
     sequence: u64,
+    /// The latest time at which an advertisement was signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    spoke: Option<UnixTime>,
     /// Whether a broker took a withdrawal, and nothing was signed since.
     #[serde(default, skip_serializing_if = "is_false")]
     withdrawn: bool,
@@ -267,7 +270,8 @@ impl Author {
         Ok(spec)
     }
 
-    /// Returns the last word of this gateway.
+    /// Returns the last word of this gateway. It counts for as long as what was said before, also when the
+    /// clock was set back since: there is nobody to say it again.
     ///
     /// # Errors
     /// [`AuthorError`] when numbers cannot be written first; nothing is signed then.
@@ -277,6 +281,7 @@ impl Author {
         enrolment: Option<&Signed>,
         now: UnixTime,
     ) -> Result<AdvertisementSpec, AuthorError> {
+        let now = self.kept.spoke.map_or(now, |said| now.max(said));
         self.certify(keys, now)?;
         self.last = None;
         self.sign(keys, enrolment, None, now)
@@ -352,7 +357,8 @@ impl Author {
         now: UnixTime,
     ) -> Result<AdvertisementSpec, AuthorError> {
         let sequence = self.kept.sequence + 1;
-        let kept = Kept { sequence, withdrawn: false, ..self.kept.clone() };
+        let spoke = self.kept.spoke.max(Some(now));
+        let kept = Kept { sequence, spoke, withdrawn: false, ..self.kept.clone() };
         self.save(&kept)?;
         self.kept = kept;
         // `certify` ran before: a certificate is there.

@@ -94,6 +94,23 @@ fn others_believe_what_is_signed_until_it_is_withdrawn() {
 }
 
 #[test]
+fn a_host_whose_clock_was_set_back_can_leave_all_the_same() {
+    for clock in [UnixTime(0), UnixTime(NOW.0 - 40 * DAY_SECONDS), NOW] {
+        let place = tempfile::tempdir().unwrap();
+        let (mut first, keys, _) = author(place.path());
+        let mut peer = Peer::knowing(keys.identity.public());
+        peer.believes(&first.advertise(&keys, None, wish(1420), NOW).unwrap(), NOW);
+        // A new process says something that is expired on arrival, and then leaves.
+        let (mut author, ..) = author(place.path());
+        let said = author.advertise(&keys, None, wish(1400), clock).unwrap();
+        let verdict = peer.hears(&said, NOW);
+        assert_eq!(matches!(verdict, Verdict::Accepted { .. }), clock == NOW, "{verdict:?}");
+        peer.believes(&author.withdraw(&keys, None, clock).unwrap(), NOW);
+        assert_eq!(peer.lanes(), 0);
+    }
+}
+
+#[test]
 fn numbers_never_go_back_whatever_the_clock_does_and_whenever_the_agent_dies() {
     let place = tempfile::tempdir().unwrap();
     let mut peer: Option<Peer> = None;
