@@ -132,8 +132,9 @@ impl PairKey {
 
 /// Says whether `u`, little-endian, is below 2^255 - 19.
 fn is_canonical_u(u: &[u8; KEY_BYTES]) -> bool {
-    let [low, middle @ .., high] = u;
-    *high < 0x7f || (*high == 0x7f && (middle.iter().any(|byte| *byte != 0xff) || *low < 0xed))
+    let mut prime = [0xff; KEY_BYTES];
+    (prime[0], prime[KEY_BYTES - 1]) = (0xed, 0x7f);
+    u.iter().rev().lt(prime.iter().rev())
 }
 
 /// A WireGuard public key (Curve25519, 32 bytes). `Display` is the base64 that `wg` prints.

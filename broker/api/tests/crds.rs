@@ -70,6 +70,19 @@ fn without_a_directory_all_definitions_are_printed() {
 }
 
 #[test]
+fn anything_but_one_directory_is_answered_with_the_usage() {
+    let two = [empty_directory("first"), empty_directory("second")];
+    for arguments in [&[Path::new("--help")][..], &[&two[0], &two[1]]] {
+        let refused = crdgen(arguments);
+        assert_eq!(refused.status.code(), Some(2), "{arguments:?}");
+        assert!(refused.stdout.is_empty());
+        let text = String::from_utf8(refused.stderr).unwrap();
+        assert!(text.starts_with("usage: crdgen [DIRECTORY]"), "{text}");
+    }
+    assert!(two.iter().all(|directory| files_of(directory).is_empty()));
+}
+
+#[test]
 fn a_directory_that_is_not_there_is_named() {
     let missing = empty_directory("missing").join("none");
     let refused = crdgen(&[&missing]);

@@ -5,6 +5,7 @@ use crate::advertisement::State;
 use crate::certificate::Revocation;
 use crate::clusterset::ClusterSet;
 use crate::held::{HeldGateway, Position};
+use crate::keys::VerifyKey;
 use crate::kinds::{AdvertisementSpec, ClusterSetSpec};
 use crate::names::{ClusterId, GatewayId};
 use crate::reason::{Dropped, Reason, Rejected};
@@ -88,7 +89,7 @@ impl Receiver {
             self.believed.insert(id.clone(), sound.believed);
         }
         self.vouched(&id.member, identity, sound.revoked);
-        self.drop_revoked(&id.member, Some(id))
+        self.drop_revoked(&identity.key)
     }
 
     /// Makes room for one more end of a member's gateway: what could be replayed for the shortest time
@@ -212,24 +213,14 @@ impl Receiver {
         surplus
     }
 
-    /// Drops gateways of a member that a certificate of the same identity revoked, other than its
-    /// bringer.
-    pub(super) fn drop_revoked(
-        &mut self,
-        member: &ClusterId,
-        bringer: Option<&GatewayId>,
-    ) -> Vec<Dropped> {
-        let revoked: Vec<GatewayId> = self
-            .believed
-            .iter()
-            .filter(|(id, _)| id.member == *member && Some(*id) != bringer)
-            .filter(|(id, believed)| {
-                let below = self.held.below.get(&believed.identity.key);
-                let below = below.and_then(|names| names.get(&id.gateway));
-                below.is_some_and(|below| believed.generation < *below)
-            })
-            .map(|(id, _)| id.clone())
-            .collect();
+    /// Drops the gateways that certificates of this identity key revoked. Whoever brought the certificate
+    /// is not among them: it would have been refused.
+    pub(super) fn drop_revoked(&mut self, identity: &VerifyKey) -> Vec<Dropped> {
+        let Some(below) = self.held.below.get(identity) else { return Vec::new() };
+        let theirs = self.believed.iter().filter(|(_, it)| it.identity.key == *identity);
+        let revoked = theirs
+            .filter(|(id, it)| below.get(&id.gateway).is_some_and(|below| it.generation < *below));
+        let revoked: Vec<GatewayId> = revoked.map(|(id, _)| id.clone()).collect();
         let why = |id: &GatewayId| Reason::GatewayRevoked.about(id.to_string());
         revoked.into_iter().map(|id| self.drop_gateway(&id, why(&id))).collect()
     }

@@ -142,7 +142,7 @@ impl Receiver {
             self.exported.insert(id.clone(), believed);
         }
         self.vouched(&id.member, identity, sound.revoked);
-        self.drop_revoked(&id.member, None)
+        self.drop_revoked(&identity.key)
     }
 
     fn forget_service(&mut self, id: &ServiceId) {

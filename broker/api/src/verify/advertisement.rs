@@ -11,7 +11,6 @@ use crate::cidr::Cidr;
 use crate::clusterset::MemberEntry;
 use crate::clusterset_payload::grantable;
 use crate::held::{HeldWord, Position};
-use crate::keys::VerifyKey;
 use crate::probe_address;
 use crate::reason::{Reason, Rejected};
 use crate::signed::Statement;
@@ -63,10 +62,10 @@ pub fn order<Spec>(
     if known.identity != position.identity {
         // An unlisted identity that got this far is the enrolled one; an unlisted one that is held
         // is of the past, or it would have been an enrolment conflict.
-        let rank = |key: &VerifyKey| entry.keys.iter().position(|listed| listed == key);
-        let offered = rank(&position.identity).unwrap_or(entry.keys.len());
-        let preferred = offered < rank(&known.identity).unwrap_or(entry.keys.len() + 1);
-        return if preferred { Ok(Order::Newer) } else { Err(Reason::Superseded.into()) };
+        let of_both = [known.identity, position.identity];
+        let preferred = entry.keys.iter().find(|listed| of_both.contains(listed));
+        let is_superseded = preferred == Some(&known.identity);
+        return if is_superseded { Err(Reason::Superseded.into()) } else { Ok(Order::Newer) };
     }
     let number = |position: Position| (position.generation, position.sequence);
     match number(position).cmp(&number(known)) {

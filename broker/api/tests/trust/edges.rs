@@ -6,7 +6,7 @@ use sealane_api::keys::PairKey;
 use sealane_api::names::{ClusterSetId, GatewayId};
 use sealane_api::probe_address;
 use sealane_api::reason::Reason;
-use sealane_api::receiver::Verdict;
+use sealane_api::receiver::{Sweep, Verdict};
 use sealane_api::time::UnixTime;
 use serde_json::json;
 
@@ -33,6 +33,38 @@ fn a_list_admits_members_until_the_second_in_which_it_expires() {
     host.reject(&Ad::b_g1(), Reason::ClusterSetExpired);
     host.now = UnixTime(END);
     host.accept(&Ad::b_g1());
+}
+
+#[test]
+fn what_is_held_alone_stays_to_its_last_second_and_then_the_clock_is_blamed() {
+    let mut host = Host::fresh();
+    host.accept(&Ad::b_g1());
+    let until = host.remote("b.g1").held_until;
+    assert_eq!(host.receiver.expire(until), Sweep::default());
+    let suspect = Sweep { clock_suspect: true, ..Sweep::default() };
+    assert_eq!(host.receiver.expire(until.plus_seconds(1)), suspect);
+}
+
+#[test]
+fn a_key_in_a_list_is_32_bytes_wherever_it_stands() {
+    let sound = seed(0x70).public().to_string();
+    for (keys, join, refused) in [
+        (json!([&sound]), json!(null), None),
+        (json!([]), json!({"key": &sound, "before": 9}), None),
+        (json!([b64([7; 31])]), json!(null), Some(Reason::Malformed)),
+        (json!([]), json!({"key": b64([7; 31]), "before": 9}), Some(Reason::Malformed)),
+        (json!([&sound]), json!({"key": "", "before": 9}), Some(Reason::Malformed)),
+    ] {
+        let mut payload = list_json(&list());
+        payload["version"] = json!(6);
+        let entry = payload["members"][1].as_object_mut().unwrap();
+        entry.insert("keys".to_owned(), keys.clone());
+        if !join.is_null() {
+            entry.insert("join".to_owned(), join.clone());
+        }
+        let verdict = Host::fresh().offer_list(&signed_json(&payload));
+        assert_eq!(reason_of(&verdict), refused, "{keys} {join}: {verdict:?}");
+    }
 }
 
 #[test]

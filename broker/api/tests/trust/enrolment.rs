@@ -38,6 +38,14 @@ fn host() -> Host {
     host
 }
 
+fn offer_all(host: &mut Host, ads: &[Ad]) -> Vec<Option<Reason>> {
+    let specs: Vec<(&str, AdvertisementSpec)> =
+        ads.iter().map(|ad| (&*ad.name, ad.spec())).collect();
+    let offers: Vec<Offer<'_>> = specs.iter().map(|(name, spec)| Offer { name, spec }).collect();
+    let verdicts = host.receiver.accept_batch(host.now, &host.facts, &offers);
+    verdicts.iter().map(reason_of).collect()
+}
+
 #[test]
 fn a_token_holder_enrols_and_root_pins_the_identity_later() {
     let mut host = host();
@@ -60,18 +68,39 @@ fn enrol_twice() {
 fn enrol_twice_in_one_list_believes_neither() {
     let mut host = host();
     let before = host.receiver.held().clone();
-    let specs: Vec<(String, AdvertisementSpec)> =
-        [enrolled(Ad::b_g1(), 0xe0), enrolled(Ad::b_g2(), 0xe1), Ad::c_g1()]
-            .iter()
-            .map(|ad| (ad.name.clone(), ad.spec()))
-            .collect();
-    let offers: Vec<Offer<'_>> = specs.iter().map(|(name, spec)| Offer { name, spec }).collect();
-    let verdicts = host.receiver.accept_batch(host.now, &host.facts, &offers);
-    assert_eq!(reason_of(&verdicts[0]), Some(Reason::EnrolmentConflict));
-    assert_eq!(reason_of(&verdicts[1]), Some(Reason::EnrolmentConflict));
-    assert!(matches!(verdicts[2], Verdict::Accepted { .. }));
+    let ads = [enrolled(Ad::b_g1(), 0xe0), enrolled(Ad::b_g2(), 0xe1), Ad::c_g1()];
+    let conflict = Some(Reason::EnrolmentConflict);
+    assert_eq!(offer_all(&mut host, &ads), [conflict, conflict, None]);
     assert_eq!(host.receiver.held().enrolled, before.enrolled);
     assert_eq!(host.names(), ["c.g1"]);
+}
+
+#[test]
+fn one_identity_in_one_list_is_believed_and_a_second_one_later_shakes_nothing() {
+    let mut host = host();
+    let both = [enrolled(Ad::b_g1(), 0xe0), enrolled(Ad::b_g2(), 0xe0)];
+    assert_eq!(offer_all(&mut host, &both), [None, None]);
+    let conflict = Some(Reason::EnrolmentConflict);
+    let another = [enrolled(Ad::b_g1().sequence(8), 0xe0), enrolled(Ad::b_g2(), 0xe1)];
+    assert_eq!(offer_all(&mut host, &another), [None, conflict]);
+    assert_eq!((host.remote("b.g1").sequence, host.names().len()), (8, 2));
+}
+
+#[test]
+fn another_join_key_ends_who_enrolled_under_the_old_one_and_a_later_day_does_not() {
+    let joining = |version: u64, join: u8, before: UnixTime| {
+        next_list(|list| {
+            list.position.version = version;
+            let b = list.members.get_mut(&member("b")).unwrap();
+            (b.keys, b.join) = (Vec::new(), Some(JoinKey { key: seed(join).public(), before }));
+        })
+    };
+    let mut host = host();
+    host.accept(&enrolled(Ad::b_g1(), 0xe0));
+    assert!(host.accept_list(&joining(8, JOIN, BEFORE.plus_seconds(9))).is_empty());
+    let dropped = host.accept_list(&joining(9, 0x7b, BEFORE));
+    assert_eq!(dropped[0].rejected.reason, Reason::EnrolmentBadSignature);
+    assert!(host.names().is_empty());
 }
 
 #[test]

@@ -12,7 +12,7 @@ use sealane_api::receiver::{Offer, Verdict};
 use serde_json::json;
 
 /// The gateway g1 of a member, which knows the words of all others and its own.
-fn gateway(name: &str) -> Host {
+pub(crate) fn gateway(name: &str) -> Host {
     let own = Ad::of(name, "g1", 1);
     let mut host = Host::fresh();
     host.facts.own = GatewayId::parse(&own.name).unwrap();
@@ -30,7 +30,7 @@ fn all() -> Vec<Ad> {
     ["a", "b", "c"].map(|name| Ad::of(name, "g1", 1)).to_vec()
 }
 
-fn telling(host: &Host) -> Telling {
+pub(crate) fn telling(host: &Host) -> Telling {
     Telling::of(&host.receiver, host.now, &Telling::default())
 }
 
@@ -39,7 +39,7 @@ fn digest(host: &Host) -> Digest {
 }
 
 /// Reads a whole frame as the other end does.
-fn read(bytes: &[u8]) -> Result<Frame, FrameError> {
+pub(crate) fn read(bytes: &[u8]) -> Result<Frame, FrameError> {
     let (head, payload) = bytes.split_first_chunk::<HEADER_BYTES>().unwrap();
     let header = Header::parse(*head)?;
     assert_eq!(header.length, payload.len());

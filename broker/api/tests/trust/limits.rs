@@ -1,6 +1,8 @@
 //! What stands exactly at a limit is taken; one more is refused.
 
 use crate::fixture::*;
+use crate::service_fixture::Service;
+use sealane_api::pace::Pace;
 use sealane_api::reason::Reason;
 use sealane_api::receiver::Verdict;
 use serde_json::{Value, json};
@@ -66,6 +68,65 @@ fn an_advertisement_may_hold_what_the_limits_name_and_nothing_more() {
     for (what, most, refused, saying) in cases {
         let taken = Host::fresh().offer(&saying(most));
         assert_at_limit(what, refused, taken, Host::fresh().offer(&saying(most + 1)));
+    }
+}
+
+/// A service with so much of something.
+type Exporting = fn(usize) -> Service;
+
+#[test]
+fn a_service_may_hold_what_the_limits_name_and_nothing_more() {
+    let cases: [(&str, usize, Reason, Exporting); 5] = [
+        ("ports", 64, Reason::TooMany, |count| {
+            let port = |at| json!({"name": format!("p{at}"), "protocol": "TCP", "port": at + 1});
+            Service::of_b().with("ports", many(count, port))
+        }),
+        ("addresses", 64, Reason::TooMany, |count| {
+            Service::of_b().with("addresses", many(count, |at| json!(format!("10.2.0.{at}"))))
+        }),
+        ("endpoints", 256, Reason::TooMany, |count| {
+            let endpoint = |at| json!({"addr": format!("fd00:2::{at}")});
+            Service::of_b().headless().with("endpoints", many(count, endpoint))
+        }),
+        ("bytes of an application protocol", 253, Reason::Malformed, |count| {
+            let name = "x".repeat(count);
+            let port = json!([{"protocol": "TCP", "port": 80, "appProtocol": name}]);
+            Service::of_b().with("ports", port)
+        }),
+        ("seconds of affinity", 86_400, Reason::BadService, |seconds| {
+            Service::of_b().with("affinity", json!(seconds))
+        }),
+    ];
+    for (what, most, refused, exporting) in cases {
+        let taken = Host::fresh().offer_service(&exporting(most));
+        assert_at_limit(what, refused, taken, Host::fresh().offer_service(&exporting(most + 1)));
+    }
+    let odd = json!([{"protocol": "TCP", "port": 80, "appProtocol": "ht\u{7}tp"}]);
+    Host::fresh().reject_service(&Service::of_b().with("ports", odd), Reason::Malformed);
+}
+
+#[test]
+fn a_certificate_has_8_kibibytes_at_most() {
+    let of_size = |bytes: usize| {
+        let padded =
+            |fill: usize| Ad::b_g1().edit_cert(|it| it["ext"] = json!({"fill": "x".repeat(fill)}));
+        let ad = padded(bytes - padded(0).cert_bytes().len());
+        assert_eq!(ad.cert_bytes().len(), bytes);
+        Host::fresh().offer(&ad)
+    };
+    assert_at_limit("bytes", Reason::TooLarge, of_size(8_192), of_size(8_193));
+}
+
+#[test]
+fn who_said_nothing_lately_is_not_remembered() {
+    let mut pace = Pace::default();
+    for name in ["once", "twice", "twice"] {
+        pace.took(&name, NOW);
+    }
+    pace.took(&"later", NOW.plus_seconds(1));
+    let remembered = format!("{pace:?}");
+    for (name, is_remembered) in [("once", false), ("twice", true), ("later", true)] {
+        assert_eq!(remembered.contains(name), is_remembered, "{name}: {remembered}");
     }
 }
 

@@ -212,4 +212,13 @@ fn what_the_disk_cannot_prove_is_dropped_at_start() {
     assert_eq!(sweep.dropped.len(), 1);
     assert_eq!(sweep.dropped[0].rejected.reason, Reason::BadSignature);
     assert_eq!(restarted.remotes(host.now, &host.facts).len(), 2);
+    assert_eq!(sweep.clusterset, None);
+
+    let mut held = host.receiver.held().clone();
+    held.clusterset.as_mut().unwrap().signed.signature = first_link().signature;
+    let (restarted, sweep) = Receiver::at_cold_start(held, host.now, &host.facts);
+    let problem = sweep.clusterset.map(|rejected| rejected.reason);
+    assert_eq!(problem, Some(Reason::ClusterSetBadSignature));
+    assert!(restarted.clusterset().is_none());
+    assert!(restarted.remotes(host.now, &host.facts).is_empty());
 }

@@ -1,8 +1,9 @@
 //! Hostile inputs about names: who an object claims to be of.
 
 use crate::fixture::*;
+use sealane_api::clusterset::JoinKey;
 use sealane_api::names::ClusterSetId;
-use sealane_api::reason::Reason;
+use sealane_api::reason::{Reason, Warning};
 use sealane_api::receiver::Verdict;
 use serde_json::json;
 
@@ -125,10 +126,18 @@ fn a_foreign_key_under_the_own_name_is_alarmed() {
 
 #[test]
 fn a_foreign_identity_pinned_for_the_own_name_is_said() {
-    let mut host = Host::settled();
-    let stolen = next_list(|list| {
-        list.members.get_mut(&member("me")).unwrap().keys = vec![seed(0x99).public()];
-    });
-    let Verdict::Accepted { warnings, .. } = host.offer_list(&stolen) else { panic!() };
-    assert_eq!(warnings, [sealane_api::reason::Warning::IdentityNotOurs]);
+    let join = JoinKey { key: seed(0xd1).public(), before: NOW };
+    let ours = vec![Warning::IdentityNotOurs];
+    for (pinned, said) in
+        [(&[][..], vec![]), (&[0xd0], vec![]), (&[0x99], ours), (&[0x99, 0xd0], vec![])]
+    {
+        let list = next_list(|list| {
+            let me = list.members.get_mut(&member("me")).unwrap();
+            me.keys = pinned.iter().map(|key| seed(*key).public()).collect();
+            me.join = Some(join.clone());
+        });
+        let verdict = Host::settled().offer_list(&list);
+        let Verdict::Accepted { warnings, .. } = verdict else { panic!("{verdict:?}") };
+        assert_eq!(warnings, said, "{pinned:x?}");
+    }
 }

@@ -140,6 +140,8 @@ fn the_end_of_a_gateway_is_taken_however_many_ended_before_and_makes_room_for_an
         list.members.get_mut(&member("b")).unwrap().gateways = 1;
     }));
     host.accept(&Ad::b_g1());
+    let until_noon = |ad: Ad| ad.edit(|payload| payload["expires"] = json!(NOW.0 + 43_200));
+    host.accept(&until_noon(withdrawn(Ad::c_g1())));
     for number in 0..256 {
         // A second brings no more checks of signatures than a member has need of.
         host.now.0 += 1;
@@ -156,7 +158,8 @@ fn the_end_of_a_gateway_is_taken_however_many_ended_before_and_makes_room_for_an
     assert_eq!(host.names(), [""; 0]);
     let forgotten: Vec<String> =
         before.into_iter().filter(|name| !held(&host).contains(name)).collect();
-    assert_eq!(forgotten, ["b.t70"], "what could be replayed for the shortest time");
+    assert_eq!(forgotten, ["b.t70"], "what of b could be replayed for the shortest time");
+    assert!(held(&host).contains(&"c.g1".to_owned()), "nobody makes room at another's cost");
     host.reject(&Ad::b_g1(), Reason::SequenceRolledBack);
     host.accept(&Ad::b_g2());
     assert_eq!(host.names(), ["b.g2"]);

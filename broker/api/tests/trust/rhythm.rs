@@ -153,6 +153,19 @@ fn a_busy_peer_is_asked_when_it_said_and_one_that_stays_busy_ever_later() {
 }
 
 #[test]
+fn a_peer_that_is_busy_for_long_is_left_alone_for_a_moment_even_with_news() {
+    let mut rhythm = strangers(0..8);
+    let ours = digest(1, 1);
+    rhythm.heard(7, digest(2, 1));
+    assert_eq!(rhythm.due(START, ours), [7]);
+    let late = START + Duration::from_secs(1);
+    rhythm.ended(7, late, Ended::Later(AGAIN));
+    rhythm.heard(7, digest(3, 1));
+    assert_eq!(rhythm.next_wake(ours), Some(late + BETWEEN));
+    assert_eq!(rhythm.due(late + BETWEEN, ours), [7]);
+}
+
+#[test]
 fn news_ends_the_wait_after_failures_but_for_a_second() {
     let mut rhythm = strangers(0..8);
     let ours = digest(1, 1);

@@ -1,152 +1,16 @@
 //! Hostile inputs about services: who may export what, under which name, in which order.
 
 use crate::fixture::*;
+use crate::service_fixture::{KEY, Service};
 use sealane_api::clusterset::{JoinKey, MemberEntry, OnExpiry};
-use sealane_api::kinds::ServiceAdvertisementSpec;
 use sealane_api::reason::{Reason, Warning};
 use sealane_api::receiver::services::ServiceOffer;
 use sealane_api::receiver::{Receiver, Verdict};
-use sealane_api::service::{MAX_SERVICES, RemoteService};
+use sealane_api::service::MAX_SERVICES;
 use sealane_api::sign::services::{self, ServiceDraft, ServicesCertRequest};
 use sealane_api::signed::{Signed, Statement};
 use sealane_api::time::{DAY_SECONDS, UnixTime};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
-
-/// The services key of a member.
-const KEY: u8 = 9;
-
-/// A ServiceAdvertisement in the making: edit the JSON, then sign it.
-#[derive(Clone, Debug)]
-struct Service {
-    name: String,
-    identity: u8,
-    key: u8,
-    cert: Value,
-    payload: Value,
-    enrolment: Option<Signed>,
-}
-
-impl Service {
-    /// The valid advertisement of `shop/cart` of b.
-    fn of_b() -> Self {
-        Self::of("b", "shop", "cart")
-    }
-
-    fn of(member: &str, namespace: &str, name: &str) -> Self {
-        let identity = identity_of(member);
-        let address = grant_of(member)[0].address().to_string().replace(".0.0", ".0.7");
-        Self {
-            name: format!("{member}.{namespace}.{name}"),
-            identity,
-            key: identity + KEY,
-            cert: json!({
-                "v": 1, "clusterset": clusterset_id().as_str(), "member": member,
-                "role": "services", "gateway": "", "key": seed(identity + KEY).public().to_string(),
-                "generation": 100, "issued": NOW.0, "expires": NOW.0 + 30 * DAY_SECONDS,
-            }),
-            payload: json!({
-                "v": 1, "clusterset": clusterset_id().as_str(), "member": member,
-                "namespace": namespace, "name": name, "sequence": 7, "issued": NOW.0,
-                "expires": NOW.0 + 30 * DAY_SECONDS, "state": "active", "type": "ClusterSetIP",
-                "ports": [{"name": "web", "protocol": "TCP", "port": 80, "appProtocol": "http"}],
-                "addresses": [address], "affinity": 10_800,
-            }),
-            enrolment: None,
-        }
-    }
-
-    fn headless(self) -> Self {
-        let address = self.payload["addresses"][0].clone();
-        let endpoints = json!([{"addr": address, "hostname": "cart-0"}, {"addr": "fd00:2::9"}]);
-        self.with("type", json!("Headless"))
-            .with("endpoints", endpoints)
-            .with("addresses", json!([]))
-    }
-
-    fn withdrawn(self) -> Self {
-        self.with("state", json!("withdrawn")).with("ports", json!([])).with("addresses", json!([]))
-    }
-
-    fn with(mut self, field: &str, value: Value) -> Self {
-        self.payload[field] = value;
-        self
-    }
-
-    fn cert_with(mut self, field: &str, value: Value) -> Self {
-        self.cert[field] = value;
-        self
-    }
-
-    fn sequence(self, sequence: u64) -> Self {
-        self.with("sequence", json!(sequence))
-    }
-
-    fn payload_bytes(&self) -> Vec<u8> {
-        let mut payload = self.payload.clone();
-        if payload.get("cert").is_none() {
-            payload["cert"] = json!(b64(Sha256::digest(self.cert.to_string())));
-        }
-        payload.to_string().into_bytes()
-    }
-
-    fn spec(&self) -> ServiceAdvertisementSpec {
-        self.spec_signed_as(Statement::Service)
-    }
-
-    fn spec_signed_as(&self, statement: Statement) -> ServiceAdvertisementSpec {
-        let mut parts = self.name.splitn(3, '.').map(str::to_owned);
-        let mut part = || parts.next().unwrap();
-        let cert = self.cert.to_string();
-        ServiceAdvertisementSpec {
-            member: part(),
-            namespace: part(),
-            name: part(),
-            cert: Signed::seal(&seed(self.identity), Statement::GatewayCert, cert.as_bytes()),
-            enrolment: self.enrolment.clone(),
-            signed: Signed::seal(&seed(self.key), statement, &self.payload_bytes()),
-            view: None,
-        }
-    }
-}
-
-impl Host {
-    /// Offers a service; asserts that what is not accepted left no trace.
-    fn offer_service_spec(&mut self, name: &str, spec: &ServiceAdvertisementSpec) -> Verdict {
-        let before = (self.receiver.held().clone(), self.services(), self.remotes());
-        let offer = ServiceOffer { name, spec };
-        let verdict = self.receiver.accept_service(self.now, &self.facts, offer);
-        if !matches!(verdict, Verdict::Accepted { .. }) {
-            let after = (self.receiver.held().clone(), self.services(), self.remotes());
-            assert!(before == after, "{verdict:?}");
-        }
-        verdict
-    }
-
-    fn offer_service(&mut self, service: &Service) -> Verdict {
-        self.offer_service_spec(&service.name, &service.spec())
-    }
-
-    #[track_caller]
-    fn accept_service(&mut self, service: &Service) {
-        let verdict = self.offer_service(service);
-        assert!(matches!(verdict, Verdict::Accepted { .. }), "{}: {verdict:?}", service.name);
-    }
-
-    #[track_caller]
-    fn reject_service(&mut self, service: &Service, reason: Reason) {
-        let verdict = self.offer_service(service);
-        assert_eq!(reason_of(&verdict), Some(reason), "{}: {verdict:?}", service.name);
-    }
-
-    fn services(&self) -> Vec<RemoteService> {
-        self.receiver.services(self.now)
-    }
-
-    fn service_names(&self) -> Vec<String> {
-        self.services().iter().map(|service| service.id.to_string()).collect()
-    }
-}
 
 /// A list in which b may export from these namespaces.
 fn granting(namespaces: &[&str]) -> sealane_api::clusterset::ClusterSet {
@@ -283,6 +147,9 @@ fn parts_of_a_service_that_do_not_fit_are_refused() {
     let both = |service: &Service| {
         service.clone().with("addresses", Service::of_b().payload["addresses"].clone())
     };
+    let last_with = |field: &str, service: &Service| {
+        Service::of_b().withdrawn().with(field, service.payload[field].clone())
+    };
     for bad in [
         Service::of_b().with("addresses", json!([])),
         Service::of_b().with("ports", json!([])),
@@ -297,7 +164,10 @@ fn parts_of_a_service_that_do_not_fit_are_refused() {
         Service::of_b().with("state", json!("withdrawn")),
         both(&headless),
         both(&headless).with("type", json!("ClusterSetIP")),
-        headless.with("endpoints", json!([{"addr": "10.2.0.7", "hostname": "cart.0"}])),
+        headless.clone().with("endpoints", json!([{"addr": "10.2.0.7", "hostname": "cart.0"}])),
+        last_with("ports", &Service::of_b()),
+        last_with("addresses", &Service::of_b()),
+        last_with("endpoints", &headless),
     ] {
         host.reject_service(&bad, Reason::BadService);
     }
@@ -454,9 +324,11 @@ fn services_survive_a_restart_and_what_the_disk_cannot_prove_does_not() {
             spec.signed = Signed::seal(&seed(0x77), Statement::Service, b"{}");
         }
     }
-    let (again, _) = Receiver::at_cold_start(forged, host.now, &host.facts);
-    let names: Vec<String> = again.services(host.now).iter().map(|it| it.id.to_string()).collect();
-    assert_eq!(names, ["c.shop.cart"]);
+    (host.receiver, _) = Receiver::at_cold_start(forged, host.now, &host.facts);
+    assert_eq!(host.service_names(), ["c.shop.cart"]);
+    // Whoever has the true bytes is believed again.
+    host.accept_service(&Service::of_b());
+    assert_eq!(host.service_names(), ["b.shop.cart", "c.shop.cart"]);
 }
 
 #[test]
