@@ -75,6 +75,50 @@ fn a_device_takes_a_port_after_the_one_that_leaves_it() {
 }
 
 #[test]
+fn the_table_protects_what_still_stands_and_what_comes() {
+    assert_steps(
+        "only a link goes",
+        "table old; lane sealane0 51820",
+        "table new",
+        "- link sealane0
+         ~ table inet sealane (sets 0, chains 1, rules 0)",
+    );
+    assert_steps(
+        "a link goes and another comes",
+        "table old; lane sealane0 51820",
+        "table new; lane sealane1 51821",
+        "~ table inet sealane (sets 0, chains 1, rules 0)
+         + link sealane1 type wireguard (kernel) mtu 1420
+         ~ wireguard sealane1 public-key key9 listen-port 51821 fwmark 0x0
+         - link sealane0",
+    );
+}
+
+#[test]
+fn settings_of_the_host_stand_around_everything_and_those_of_a_link_beside_it() {
+    let settings = "sysctl net/ipv4/ip_forward 1; sysctl net/ipv6/conf/sealane0/disable_ipv6 0";
+    let lane = "lane sealane0 51820; route 10.2.0.0/16 sealane0";
+    assert_steps(
+        "they come",
+        "",
+        &format!("{settings}; {lane}"),
+        "+ sysctl net/ipv4/ip_forward = 1
+         + link sealane0 type wireguard (kernel) mtu 1420
+         + sysctl net/ipv6/conf/sealane0/disable_ipv6 = 0
+         ~ wireguard sealane0 public-key key9 listen-port 51820 fwmark 0x0
+         + route 10.2.0.0/16 dev sealane0 table 5182",
+    );
+    assert_steps(
+        "they go, the lane stays",
+        &format!("{settings}; {lane}"),
+        "lane sealane0 51820",
+        "- route 10.2.0.0/16 table 5182
+         - sysctl net/ipv6/conf/sealane0/disable_ipv6
+         - sysctl net/ipv4/ip_forward",
+    );
+}
+
+#[test]
 fn an_ipv6_address_with_another_length_takes_the_place_of_the_old_one() {
     let lane = "lane sealane0 51820";
     assert_steps(

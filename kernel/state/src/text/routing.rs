@@ -1,7 +1,6 @@
 //! Owns how routes and rules read: as `ip route` and `ip rule` show them, table always named.
 
 use std::fmt::{self, Display, Formatter};
-use std::net::IpAddr;
 
 use crate::route::{Route, RouteKey, Target};
 use crate::rule::{Family, MarkMatch, Rule, Sense};
@@ -28,11 +27,8 @@ impl Display for RouteLine<'_> {
         match &route.target {
             Target::Link(link) => write!(f, "route {destination} dev {link}")?,
             Target::Via { link, gateway } => {
-                let family = match (gateway, destination.is_ipv4()) {
-                    (IpAddr::V6(_), true) => "inet6 ",
-                    (IpAddr::V4(_), false) => "inet ",
-                    _ => "",
-                };
+                // The other way round Linux has no such route.
+                let family = if gateway.is_ipv6() && destination.is_ipv4() { "inet6 " } else { "" };
                 write!(f, "route {destination} via {family}{gateway} dev {link}")?;
             }
             Target::Unreachable => write!(f, "route unreachable {destination}")?,

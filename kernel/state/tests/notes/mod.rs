@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use sealane_state::address::Address;
 use sealane_state::change::Change;
 use sealane_state::diff::model::apply_to;
+use sealane_state::filter::{Chain, FilterTable};
 use sealane_state::host::HostState;
 use sealane_state::link::{Backend, Link, LinkKind, Mac, Vxlan};
 use sealane_state::neighbour::{Fdb, Neighbour};
@@ -55,6 +56,14 @@ fn put(host: &mut HostState, note: &[&str]) {
                 RouteKey { table: 5182, destination, metric: 0 },
                 Route { target, source: None, mtu: None },
             );
+        }
+        ["sysctl", key, value] => {
+            let key = key.split('/').collect();
+            host.sysctls.insert(key, value.to_owned());
+        }
+        ["table", chain] => {
+            let chain = (chain.to_owned(), Chain { hook: None, rules: Vec::new() });
+            host.filter = Some(FilterTable { chains: [chain].into(), sets: BTreeMap::new() });
         }
         _ => panic!("no such note: {note:?}"),
     }
