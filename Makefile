@@ -8,13 +8,13 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 TOOLS ?= $(HOME)/.cache/sealane/tools
 
-.PHONY: help setup build install uninstall demo demo-down test test-deep check fmt clippy docs deny advisories mutants crds bench clean
+.PHONY: help setup build install uninstall demo demo-down test test-deep check fmt clippy docs deny advisories mutants crds bench bench-quick clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 STAGE ?= test
-setup: ## install the system packages that tests need, saying what and why (STAGE=demo: fewer, STAGE=deep: more)
+setup: ## install the system packages that tests need, saying what and why (STAGE=demo or bench: fewer, STAGE=deep: more)
 	@tests/scripts/setup.sh $(STAGE)
 
 build: ## build all programs, optimised, into target/release
@@ -118,9 +118,12 @@ $(TOOLS)/bin/cargo-mutants:
 crds: ## write the generated CRDs into charts/crds
 	$(CARGO) run --locked -q -p sealane-api --bin crdgen -- charts/crds
 
-bench: STAGE = demo
-bench: setup build ## how long plans take, what probing costs, what agent and tunnel hold of memory, what a tunnel costs against the bare link
+bench bench-quick: STAGE = bench
+bench: setup build ## how long plans take, what probing costs, what agent and tunnel hold of memory, what a tunnel costs against the bare link, and the tunnels of others beside ours (15 minutes)
 	@SEALANE_BIN=$(CURDIR)/$(BIN) $(BIN)/bench
+
+bench-quick: setup build ## our tunnel's ratios to those of others, one a line; five minutes
+	@SEALANE_BIN=$(CURDIR)/$(BIN) $(BIN)/bench --seconds 3 contest
 
 clean: ## remove what was built here
 	$(CARGO) clean

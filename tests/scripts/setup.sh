@@ -1,14 +1,15 @@
 #!/bin/sh
-# Installs what `make demo`, `make test` or `make test-deep` needs on Debian 12 or later and its kin:
-# `setup.sh demo|test|deep`, each with what stands before it. Says for each package what it is for;
+# Installs what `make demo`, `make bench`, `make test` or `make test-deep` needs on Debian 12 or later and
+# its kin: `setup.sh demo|bench|test|deep`, each with what stands before it. Says for each package what it is for;
 # skips what is there; does nothing on the second run.
 set -eu
 
 case ${1:-test} in
 demo) stages=demo ;;
-test) stages='demo test' ;;
-deep) stages='demo test deep' ;;
-*) echo "setup: $1 is none of demo, test, deep" >&2; exit 2 ;;
+bench) stages='demo bench' ;;
+test) stages='demo bench test' ;;
+deep) stages='demo bench test deep' ;;
+*) echo "setup: $1 is none of demo, bench, test, deep" >&2; exit 2 ;;
 esac
 
 # One line for each: the first that needs it, a program or file that proves it is there, the Debian
@@ -30,11 +31,11 @@ demo nsenter     util-linux        entering a host of a kept lab
 demo sysctl      procps            settings before a join and after a leave
 demo kubectl     kubernetes-client talking to sealane-broker as to an API server
 demo curl        curl              asking the agent's admin socket, as README.md shows
+bench go         golang-go         building wireguard-go, kube-apiserver and etcd: not packaged, or too old
 test wg-quick    wireguard-tools   lanes that are made the usual way
 test qemu-system-x86_64 qemu-system-x86 a guest whose kernel has WireGuard, by software alone
 test modprobe    kmod              which modules of that kernel need which
 test busybox     busybox           the guest's shell
-test go          golang-go         building wireguard-go, kube-apiserver and etcd: not packaged, or too old
 test script      bsdutils          a terminal for the commands of README.md that ask there
 test setpriv     util-linux        programs that end with the test that started them
 deep openssl     openssl           reading an API server's pin, as charts/README.md shows

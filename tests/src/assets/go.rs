@@ -9,13 +9,13 @@ use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
-use crate::assets::announce;
+use crate::assets::{announce, low};
 
 /// Release 1.N that everything here builds with.
-const OLDEST: u32 = 24;
+const OLDEST: u32 = 26;
 /// What is fetched where the machine has an older one: the same module that newer releases switch to
 /// by themselves, its checksum held against the public log. Debian 12's 1.19 can fetch it.
-const TOOLCHAIN: &str = "golang.org/toolchain@v0.0.1-go1.24.13";
+const TOOLCHAIN: &str = "golang.org/toolchain@v0.0.1-go1.26.8";
 
 /// Go tools that are new enough.
 #[derive(Debug)]
@@ -56,10 +56,9 @@ impl Go {
         Ok(Self { program: fetched.dir.join("bin/go") })
     }
 
-    /// A command of these tools at low priority, as builds here take minutes.
+    /// A command of these tools at low priority.
     pub fn build(&self) -> Command {
-        let mut command = Command::new("nice");
-        command.args(["-n", "10"]).arg(&self.program);
+        let mut command = low(&self.program);
         settle(&mut command);
         command
     }

@@ -5,8 +5,10 @@ pub mod go;
 pub mod program;
 
 use std::env;
+use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 /// Whether tests skip what cannot be had: `SEALANE_OFFLINE=1`.
 pub fn offline() -> bool {
@@ -24,4 +26,11 @@ pub fn folder() -> PathBuf {
     let home = || PathBuf::from(env::var_os("HOME").unwrap_or_else(|| "/root".into()));
     let own = || home().join(".cache/sealane");
     env::var_os("SEALANE_ASSETS").map_or_else(own, PathBuf::from)
+}
+
+/// A command at low priority, as builds here take minutes.
+fn low(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("nice");
+    command.args(["-n", "10"]).arg(program).stdin(Stdio::null());
+    command
 }

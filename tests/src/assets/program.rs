@@ -8,18 +8,18 @@ use std::process::Command;
 use std::sync::Mutex;
 
 use crate::assets::go::Go;
-use crate::assets::{announce, folder, offline};
+use crate::assets::{announce, folder, low, offline};
 
 /// A program of others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Program {
     /// The name by which people know it.
     pub name: &'static str,
-    /// As the Go tools write it.
+    /// As its registry writes it.
     pub version: &'static str,
     /// What is built.
     package: &'static str,
-    /// What the Go tools call the outcome.
+    /// What the tools call the outcome.
     output: &'static str,
     source: Source,
     /// What people are told to expect.
@@ -28,11 +28,13 @@ pub struct Program {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Source {
-    /// A module that can be built as it is published.
+    /// A Go module that can be built as it is published.
     Published,
     /// A module of ours below `tests/assets`, which says how theirs fit together; its `go.sum` holds
     /// the checksums.
     Ours(&'static str),
+    /// A crate, with the versions of dependencies that it was published with.
+    Crate,
 }
 
 /// wireguard-go as of 22 May 2026.
@@ -44,6 +46,31 @@ pub const WIREGUARD_GO: Program = Program {
     source: Source::Published,
     takes: "a minute",
 };
+
+/// Tailscale's fork of it as of 28 September 2026, which Tailscale 1.104 is built with.
+pub const TAILSCALE: Program = Program {
+    name: "tailscale-wireguard-go",
+    version: "v0.0.0-20260928213032-417aef361226",
+    package: "github.com/tailscale/wireguard-go",
+    output: "wireguard-go",
+    source: Source::Published,
+    takes: "a minute",
+};
+
+/// Cloudflare's.
+pub const BORINGTUN: Program = published_crate("boringtun-cli", "0.7.1", "bin/boringtun-cli");
+
+/// Mullvad's.
+pub const GOTATUN: Program = published_crate("gotatun-cli", "0.10.2", "bin/gotatun");
+
+const fn published_crate(
+    name: &'static str,
+    version: &'static str,
+    output: &'static str,
+) -> Program {
+    let takes = "three minutes on two cores";
+    Program { name, version, package: name, output, source: Source::Crate, takes }
+}
 
 /// A Kubernetes API server.
 pub const KUBE_APISERVER: Program =
@@ -85,7 +112,7 @@ static BUILDING: Mutex<()> = Mutex::new(());
 /// Why a program is not to be had; with `SEALANE_OFFLINE=1` tests go without instead.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{program}: {cause}; it is looked for as {}, and else built, which takes Go 1.19 or newer and the network; \
+    "{program}: {cause}; it is looked for as {}, and else built, which takes {tools} and the network; \
      SEALANE_ASSETS names another folder, SEALANE_OFFLINE=1 skips what needs it",
     path.display()
 )]
@@ -93,6 +120,7 @@ pub struct AssetError {
     program: &'static str,
     cause: String,
     path: PathBuf,
+    tools: &'static str,
 }
 
 impl Program {
@@ -112,39 +140,42 @@ impl Program {
                 announce(&format!("SKIPPED, as SEALANE_OFFLINE=1: no {}: {cause}", self.name));
                 Ok(None)
             }
-            Err(cause) => Err(AssetError { program: self.name, cause, path }),
+            Err(cause) => {
+                Err(AssetError { program: self.name, cause, path, tools: self.source.tools() })
+            }
         }
     }
 
     /// Builds beside the destination and moves into place, so that a half-built program never stands there.
     fn build(&self, path: &Path) -> Result<(), String> {
         let words = |fault: io::Error| fault.to_string();
-        let go = Go::find()?;
-        let work = path.with_extension(format!("{}.part", std::process::id()));
+        let mut command = self.command(path)?;
+        let work = work(path);
         fs::create_dir_all(&work).map_err(words)?;
         announce(&format!("building {} {} (once, {})", self.name, self.version, self.takes));
-        let mut command = self.command(&go, &work);
         let outcome = match command.status() {
             Ok(status) if status.success() => {
                 fs::rename(work.join(self.output), path).map_err(words)
             }
             Ok(status) => Err(format!("its build ended with {status}")),
-            Err(fault) => Err(format!("go: {fault}")),
+            Err(fault) => Err(format!("{}: {fault}", self.source.tools())),
         };
         // What is left there is worth nothing.
         let _ = fs::remove_dir_all(&work);
         outcome
     }
 
-    /// `-v`: each package is named as it is built.
-    fn command(&self, go: &Go, work: &Path) -> Command {
-        let mut command = go.build();
-        // Gigabytes, which `/tmp` may not have.
-        command.env("GOTMPDIR", work);
+    /// Says what is built as it is built.
+    fn command(&self, path: &Path) -> Result<Command, String> {
+        let work = work(path);
+        let mut command = match self.source {
+            Source::Published | Source::Ours(_) => Go::find()?.build(),
+            Source::Crate => low("cargo"),
+        };
         match self.source {
             Source::Published => {
                 let module = format!("{}@{}", self.package, self.version);
-                command.args(["install", "-v", "-trimpath", &module]).env("GOBIN", work);
+                command.args(["install", "-v", "-trimpath", &module]).env("GOBIN", &work);
             }
             Source::Ours(folder) => {
                 let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets").join(folder);
@@ -156,9 +187,35 @@ impl Program {
                     .arg(self.package)
                     .current_dir(home);
             }
+            Source::Crate => {
+                command
+                    .args(["install", "--locked", self.package, "--version", self.version])
+                    .arg("--root")
+                    .arg(&work)
+                    .env("CARGO_TARGET_DIR", work.join("target"))
+                    .current_dir("/");
+            }
         }
-        command
+        // Gigabytes, which `/tmp` may not have.
+        command.env("GOTMPDIR", &work);
+        Ok(command)
     }
+}
+
+impl Source {
+    fn tools(self) -> &'static str {
+        match self {
+            Self::Published | Self::Ours(_) => "Go 1.19 or newer",
+            Self::Crate => "cargo",
+        }
+    }
+}
+
+/// Where it is built.
+fn work(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{}.part", std::process::id()));
+    name.into()
 }
 
 #[cfg(test)]

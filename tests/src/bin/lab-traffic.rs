@@ -1,6 +1,7 @@
 //! Owns the command line of the lab's traffic: echo and flow, HTTP, bulk TCP, the impairing relay.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -71,6 +72,9 @@ enum Role {
         /// How long, in milliseconds.
         #[arg(long, default_value_t = 3000)]
         for_ms: u64,
+        /// Connections at a time.
+        #[arg(long, default_value_t = NonZeroU16::MIN)]
+        streams: NonZeroU16,
         /// The sink.
         to: SocketAddr,
     },
@@ -133,9 +137,9 @@ fn main() -> Result<()> {
             Ok(())
         }
         Role::TcpSink { listen } => bulk::sink(listen).with_context(|| listen.to_string()),
-        Role::TcpSend { for_ms, to } => {
-            let report =
-                bulk::send(to, Duration::from_millis(for_ms)).with_context(|| to.to_string())?;
+        Role::TcpSend { for_ms, streams, to } => {
+            let report = bulk::send(to, Duration::from_millis(for_ms), streams)
+                .with_context(|| to.to_string())?;
             println!("{}", serde_json::to_string(&report)?);
             Ok(())
         }

@@ -1,6 +1,7 @@
 //! Owns how a test starts traffic on hosts and reads what became of it.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -64,13 +65,27 @@ pub fn tcp_sink(host: &Host, port: u16) -> Result<Process, LabError> {
     server(host, "tcp-sink", port)
 }
 
-/// Sends to a TCP sink as fast as it goes.
+/// Sends to a TCP sink as fast as it goes, by one connection.
 ///
 /// # Errors
 /// The connection.
 pub fn throughput(host: &Host, sink: SocketAddr, span: Duration) -> Result<BulkReport, LabError> {
+    streams(host, sink, span, NonZeroU16::MIN)
+}
+
+/// The same by several connections.
+///
+/// # Errors
+/// A connection.
+pub fn streams(
+    host: &Host,
+    sink: SocketAddr,
+    span: Duration,
+    count: NonZeroU16,
+) -> Result<BulkReport, LabError> {
     let command = host.command(PROGRAM).args(["tcp-send", "--for-ms"]).arg(span.as_millis());
-    decode(command.arg(sink).timeout(span + Duration::from_secs(30)))
+    let command = command.arg("--streams").arg(count).arg(sink);
+    decode(command.timeout(span + Duration::from_secs(30)))
 }
 
 /// Sends one UDP datagram.
