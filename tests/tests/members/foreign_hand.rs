@@ -134,7 +134,8 @@ fn a_lane_that_a_foreign_hand_deletes_comes_back() {
     let stage = Stage::joined("link-deleted", Family::Dual);
     let gateway = &stage.berlin.gateway.host;
     let shown = format!("{LANE}; {ROUTES4}; {ROUTES6}; {PEERS}");
-    undone(gateway, "ip link del sealane0", &shown, Duration::from_secs(2));
+    let took = undone(gateway, "ip link del sealane0", &shown, REPAIR);
+    println!("foreign hand: a lane is back after {} ms", took.as_millis());
     agent::comes_to_reach(gateway, &["edge"]).unwrap();
     stage.loses_nothing();
 }

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sealane_tests::lab::address::{Family, flag};
 use sealane_tests::lab::host::Host;
@@ -51,7 +51,7 @@ fn connections_outlive_a_routers_new_address_its_forgetting_and_loss() {
     let sends = |pace: u64| bytes_sent(&gateway) > pace;
     until(FOLLOWED, "the connections send", || sends(500_000)).unwrap();
 
-    let before = endpoint(&gateway);
+    let (before, begin) = (endpoint(&gateway), Instant::now());
     move_to(&router, "203.0.113.21", "203.0.113.77/24");
     move_to(&router, "2001:db8::15", "2001:db8::77/64");
     stage.edge.nat.forget().unwrap();
@@ -65,6 +65,7 @@ fn connections_outlive_a_routers_new_address_its_forgetting_and_loss() {
         }
     })
     .unwrap();
+    println!("weather: the lane follows after {} ms", begin.elapsed().as_millis());
     it_flows(&gateway);
     stage.edge.nat.forget().unwrap();
     it_flows(&gateway);
