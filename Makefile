@@ -76,7 +76,7 @@ demo-down: ## remove what `make demo KEEP=1` left up
 
 # Development builds: what overflows or contradicts itself in them ends a test.
 test: setup ## everything: unit, golden, law, broker and lab tests
-	$(CARGO) build --locked --workspace --bins
+	$(CARGO) build --locked --workspace --bins --tests
 	$(CARGO) test --locked --workspace --no-fail-fast
 
 FUZZ_SECONDS ?= 60
