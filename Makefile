@@ -81,10 +81,11 @@ test: setup ## everything: unit, golden, law, broker and lab tests
 
 FUZZ_SECONDS ?= 60
 test-deep: STAGE = deep
-test-deep: test ## also what takes long: a real API server, booted systemd, 1,000 simulated runs, every parser fuzzed for a minute (FUZZ_SECONDS=N)
-	$(CARGO) test --locked --workspace --no-fail-fast --features sealane-tests/deep --test kubernetes --test systemd
-	SEALANE_SIM_RUNS=1000 $(CARGO) test --locked --release --package sealane-tests --test sim
-	$(CARGO) run --locked --release --package sealane-tests --bin fuzz -- --seconds $(FUZZ_SECONDS)
+test-deep: test ## also what takes long, with optimised programs: a real API server, booted systemd, 1,000 simulated runs, every parser fuzzed for a minute (FUZZ_SECONDS=N)
+	$(CARGO) build --release --locked --workspace --bins --test sim
+	SEALANE_SIM_RUNS=1000 $(CARGO) test --release --locked --workspace --test sim
+	SEALANE_BIN=$(CURDIR)/$(BIN) $(CARGO) test --locked --workspace --no-fail-fast --features sealane-tests/deep --test kubernetes --test systemd
+	$(BIN)/fuzz --seconds $(FUZZ_SECONDS)
 
 check: fmt clippy docs deny test ## what CI would say, and more
 

@@ -270,8 +270,7 @@ impl Author {
         Ok(spec)
     }
 
-    /// Returns the last word of this gateway. It counts for as long as what was said before, also when the
-    /// clock was set back since: there is nobody to say it again.
+    /// Returns the last word of this gateway.
     ///
     /// # Errors
     /// [`AuthorError`] when numbers cannot be written first; nothing is signed then.
@@ -281,10 +280,16 @@ impl Author {
         enrolment: Option<&Signed>,
         now: UnixTime,
     ) -> Result<AdvertisementSpec, AuthorError> {
-        let now = self.kept.spoke.map_or(now, |said| now.max(said));
+        let now = self.last_words_at(now);
         self.certify(keys, now)?;
         self.last = None;
         self.sign(keys, enrolment, None, now)
+    }
+
+    /// Returns when last words are signed: they count for as long as what was said before, also where the
+    /// clock was set back since, for there is nobody to say them again.
+    fn last_words_at(&self, now: UnixTime) -> UnixTime {
+        self.kept.spoke.map_or(now, |said| now.max(said))
     }
 
     /// Makes sure of a certificate for the present keys; says whether it is a new one.

@@ -388,7 +388,7 @@ fn make(arguments: &[&str]) {
         ["demo", _] => "/demo --keep",
         ["demo-down"] => "/demo --down",
         ["test"] => "cargo test --locked --workspace",
-        ["test-deep"] => "--bin fuzz -- --seconds",
+        ["test-deep"] => "/fuzz --seconds",
         ["build"] => "cargo build --release --locked --workspace --bins",
         _ => ":",
     };

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use sealane_state::wireguard::Displaces;
+
 use crate::name::UnixSeconds;
 
 /// Whether probes come back.
@@ -61,9 +63,21 @@ pub enum EndpointAdvice {
     Try {
         /// The address to try.
         endpoint: SocketAddr,
-        /// Where the device sent when this was advised.
-        instead_of: Option<SocketAddr>,
+        /// What it may be written over.
+        displaces: Displaces,
     },
+}
+
+impl EndpointAdvice {
+    /// The same for another key of that gateway on the same link. Nobody looks where the device sends
+    /// for that one, so it goes along.
+    #[must_use]
+    pub fn for_companion(self) -> Self {
+        match self {
+            Self::Leave => Self::Leave,
+            Self::Try { endpoint, .. } => Self::Try { endpoint, displaces: Displaces::Anything },
+        }
+    }
 }
 
 /// What probes have found of the leg to a gateway of our own member.

@@ -10,12 +10,13 @@ use sealane_state::host::HostState;
 use sealane_state::link::{Backend, Link, LinkKind};
 use sealane_state::name::LinkName;
 use sealane_state::owner;
-use sealane_state::wireguard::{Device, Peer, PublicKey};
+use sealane_state::wireguard::{Device, Displaces, Peer, PublicKey};
 
 use crate::election::Ranking;
 use crate::ground::Ground;
 use crate::health::EndpointAdvice;
 use crate::lanes::{self, Lane, Outside};
+use crate::name::GatewayId;
 use crate::prefix;
 use crate::problem::Problem;
 use crate::remote::Candidate;
@@ -65,12 +66,18 @@ pub fn place_peers(
     for (prefix, lane) in given.values().flatten() {
         allowed.entry(lane.tunnel.key).or_default().insert(*prefix);
     }
+    let mut watched: BTreeSet<(&GatewayId, &LinkName)> = BTreeSet::new();
     for ranking in rankings {
         for lane in &ranking.lanes {
             let candidates = lanes::candidates(ground, outside, lane);
             lanes::report_silent(lane, &candidates, problems);
             let besides = besides(lane, ranking, &given);
-            let mut peer = peer(lane, &candidates);
+            let advice = match watched.insert((lane.claimant.id, &lane.link)) {
+                true => lane.health.endpoint,
+                false => lane.health.endpoint.for_companion(),
+            };
+            let mut peer = Peer { psk: Some(lane.psk), ..Peer::default() };
+            advise(&mut peer, &candidates, advice);
             peer.allowed_ips = allowed.remove(&lane.tunnel.key).unwrap_or_default();
             if ground.backend == Some(Backend::Userspace) {
                 peer.accepted_sources = besides;
@@ -138,17 +145,11 @@ fn besides(lane: &Lane<'_>, ranking: &Ranking<'_>, given: &Given<'_>) -> BTreeSe
     probe_prefixes(lane).chain(lane.claimant.prefixes.iter().copied()).filter(shared).collect()
 }
 
-fn peer(lane: &Lane<'_>, candidates: &[Candidate]) -> Peer {
-    let mut peer = Peer { psk: Some(lane.psk), ..Peer::default() };
-    advise(&mut peer, candidates, lane.health.endpoint);
-    peer
-}
-
 /// Gives a peer the endpoint that is advised; one that may be called from here is kept within reach.
 pub fn advise(peer: &mut Peer, candidates: &[Candidate], advice: EndpointAdvice) {
-    (peer.endpoint, peer.instead_of) = match advice {
-        EndpointAdvice::Leave => (None, None),
-        EndpointAdvice::Try { endpoint, instead_of } => (Some(endpoint), instead_of),
+    (peer.endpoint, peer.displaces) = match advice {
+        EndpointAdvice::Leave => (None, Displaces::Nothing),
+        EndpointAdvice::Try { endpoint, displaces } => (Some(endpoint), displaces),
     };
     let calls = peer.endpoint.is_some() || !candidates.is_empty();
     peer.keepalive = calls.then_some(KEEPALIVE_SECONDS);

@@ -112,10 +112,12 @@ impl Plan {
     pub fn advise(&mut self, lane: &LaneId, advice: EndpointAdvice) {
         let Some(target) = self.probes.lanes.get(lane) else { return };
         let Some(device) = self.host.devices.get_mut(&target.link) else { return };
-        let companions = target.companions.iter();
-        for (key, candidates) in companions.chain([(&lane.remote, &target.candidates)]) {
+        if let Some(peer) = device.peers.get_mut(&lane.remote) {
+            peers::advise(peer, &target.candidates, advice);
+        }
+        for (key, candidates) in &target.companions {
             if let Some(peer) = device.peers.get_mut(key) {
-                peers::advise(peer, candidates, advice);
+                peers::advise(peer, candidates, advice.for_companion());
             }
         }
     }

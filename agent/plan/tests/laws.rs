@@ -31,7 +31,7 @@ use sealane_state::nft_text;
 use sealane_state::owner;
 use sealane_state::route::{Route, RouteKey, Target};
 use sealane_state::rule::Family;
-use sealane_state::wireguard::{PskFingerprint, PublicKey};
+use sealane_state::wireguard::{Displaces, PskFingerprint, PublicKey};
 
 const NOW: UnixSeconds = UnixSeconds(1000);
 
@@ -408,7 +408,7 @@ fn lane_healths() -> impl Strategy<Value = LaneHealth> {
     let endpoint = prop_oneof![
         Just(EndpointAdvice::Leave),
         addresses().prop_map(|address| {
-            EndpointAdvice::Try { endpoint: (address, 51820).into(), instead_of: None }
+            EndpointAdvice::Try { endpoint: (address, 51820).into(), displaces: Displaces::Nothing }
         }),
     ];
     let path_mtu = proptest::option::of(500..2000u32);

@@ -43,8 +43,10 @@ pub(crate) struct Moves {
 #[derive(Clone, Copy, Debug)]
 struct Guess {
     address: SocketAddr,
-    /// Where the tunnel sent before.
+    /// Where the tunnel sent before the first guess.
     back: Option<SocketAddr>,
+    /// Where it sent when this one was made.
+    from: Option<SocketAddr>,
     /// When the tunnel was first seen to send there, and the bytes it had received by then.
     set: Option<(Time, u64)>,
 }
@@ -85,7 +87,7 @@ impl Moves {
     /// Begins to guess `address`; `endpoint` is where the tunnel sends now.
     pub(crate) fn guess(&mut self, address: SocketAddr, endpoint: Option<SocketAddr>) {
         let back = self.guess.map_or(endpoint, |before| before.back);
-        self.guess = Some(Guess { address, back, set: None });
+        self.guess = Some(Guess { address, back, from: endpoint, set: None });
     }
 
     /// Takes what the tunnel reports. It sends to where it last heard from the peer: bytes that come
@@ -93,7 +95,11 @@ impl Moves {
     pub(crate) fn looked(&mut self, now: Time, report: &TunnelReport) -> Look {
         let Some(guess) = &mut self.guess else { return Look::NoGuess };
         let is_set = report.endpoint == Some(guess.address);
-        let heard = guess.set.is_some_and(|(_, bytes)| !is_set || report.received_bytes > bytes);
+        let heard = match guess.set {
+            Some((_, bytes)) => !is_set || report.received_bytes > bytes,
+            // Neither here nor there: the peer called before the guess was written.
+            None => !is_set && report.endpoint.is_some() && report.endpoint != guess.from,
+        };
         if heard {
             self.guess = None;
             return Look::Settled;

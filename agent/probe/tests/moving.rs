@@ -168,6 +168,19 @@ fn a_peer_heard_from_elsewhere_during_a_guess_is_there() {
 }
 
 #[test]
+fn a_peer_that_calls_from_elsewhere_before_a_guess_is_written_is_there() {
+    for doubt in [Doubt::Grave, Doubt::Slight] {
+        let mut search = worked();
+        search.set_candidates(Time::ZERO, &[public(OLD), public(NEW)]);
+        let begin = Time::ZERO.after(SILENCE);
+        assert!(matches!(search.doubted(begin, &report(OLD), Doubt::Grave), Choice::Set(_)));
+        let choice = search.doubted(search.next_wake(), &report(NEW6), doubt);
+        assert_eq!(choice, Choice::LeaveAlone);
+        assert!(!search.is_guessing());
+    }
+}
+
+#[test]
 fn each_new_address_has_its_time_and_a_lost_write_is_repeated() {
     let mut search = worked();
     search.set_candidates(Time::ZERO, &[public(OLD), public(NEW), public(NEW6)]);

@@ -189,7 +189,7 @@ impl Author {
         enrolment: Option<&Signed>,
         now: UnixTime,
     ) -> Result<AdvertisementSpec, AuthorError> {
-        let gateway = self.sibling(name);
+        let (gateway, now) = (self.sibling(name), self.last_words_at(now));
         let generation = sign::next_generation(self.kept.generation.max(self.above), now);
         let kept = Kept { generation: Some(generation), ..self.kept.clone() };
         self.save(&kept)?;

@@ -40,7 +40,7 @@ fn unaimed(wanted: &HostState, before: &HostState) -> HostState {
     for (link, device) in &mut before.devices {
         let asked = wanted.devices.get(link).map(|device| &device.peers);
         for (key, peer) in &mut device.peers {
-            let aim = |of: &Peer| (of.endpoint, of.instead_of);
+            let aim = |of: &Peer| (of.endpoint, of.displaces);
             if asked.and_then(|peers| peers.get(key)).is_some_and(|to| aim(to) != aim(peer)) {
                 peer.endpoint = None;
             }
@@ -70,7 +70,7 @@ mod tests {
         peer(&mut seen, FAR).endpoint = at("198.51.100.7:4");
         assert_eq!(lacking(&wanted, seen.devices.clone()), [], "it was heard from since");
         let mut wanted = wanted;
-        peer(&mut wanted, FAR).instead_of = at("198.51.100.7:4");
+        peer(&mut wanted, FAR).displaces = at("198.51.100.7:4").into();
         assert_eq!(lacking(&wanted, seen.devices).len(), 1, "here another address is asked for");
     }
 
@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(edits(&before, &host(&[(NEAR, Some("192.0.2.1:51820"))])), Some(Vec::new()));
         assert_eq!(edits(&host(&[(NEAR, None), (FAR, None)]), &before), None);
         let mut other = host(&[(NEAR, Some("192.0.2.2:51820"))]);
-        peer(&mut other, NEAR).instead_of = at("198.51.100.7:4");
+        peer(&mut other, NEAR).displaces = at("198.51.100.7:4").into();
         let steps = edits(&other, &host(&[(NEAR, Some("192.0.2.1:51820"))])).unwrap();
         assert_eq!(steps.len(), 1, "where the device sends by now is for it to say");
         let mut narrow = before.clone();

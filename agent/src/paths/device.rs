@@ -64,7 +64,7 @@ pub fn report(facts: PeerFacts, unix_now: u64) -> (Session, TunnelReport) {
 pub fn advice(choice: Choice, seen: Option<SocketAddr>) -> EndpointAdvice {
     match choice {
         Choice::LeaveAlone => EndpointAdvice::Leave,
-        Choice::Set(endpoint) => EndpointAdvice::Try { endpoint, instead_of: seen },
+        Choice::Set(endpoint) => EndpointAdvice::Try { endpoint, displaces: seen.into() },
     }
 }
 

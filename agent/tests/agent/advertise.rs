@@ -111,6 +111,22 @@ fn a_host_whose_clock_was_set_back_can_leave_all_the_same() {
 }
 
 #[test]
+fn a_host_that_took_another_name_under_a_clock_set_back_withdraws_the_old_one_all_the_same() {
+    let place = tempfile::tempdir().unwrap();
+    let (mut first, keys, store) = author(place.path());
+    let mut peer = Peer::knowing(keys.identity.public());
+    peer.believes(&first.advertise(&keys, None, wish(1420), NOW).unwrap(), NOW);
+    let clock = UnixTime(NOW.0 - 40 * DAY_SECONDS);
+    let other = GatewayId { gateway: GatewayName::parse("renamed").unwrap(), ..own() };
+    let mut author = Author::load(store, clusterset_id(), other).unwrap();
+    author.advertise(&keys, None, wish(1420), clock).unwrap();
+    let farewells = author.farewells(&keys, None, clock).unwrap();
+    assert_eq!(farewells.len(), 1);
+    peer.believes(&farewells[0].1, NOW);
+    assert_eq!(peer.lanes(), 0);
+}
+
+#[test]
 fn numbers_never_go_back_whatever_the_clock_does_and_whenever_the_agent_dies() {
     let place = tempfile::tempdir().unwrap();
     let mut peer: Option<Peer> = None;

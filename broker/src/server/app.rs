@@ -1,8 +1,14 @@
-//! Owns what all requests share: the store, the gate, limits, metrics and the stop signal.
-//! Does not own any behaviour of its own.
+//! Owns what all requests share, and what those of one connection do: the store, the gate, limits,
+//! metrics, the stop signal; whose connection it is. Does not own what any of them does.
 
-use super::{gate::ClusterSetGate, limit::Limits, limit::Meter, metrics::Metrics, store::Store};
-use std::{sync::Arc, time::Duration};
+use super::{
+    failure::Failure, gate::ClusterSetGate, limit::Limits, limit::Meter, limit::Pass,
+    metrics::Metrics, store::Store,
+};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 use tokio_util::sync::CancellationToken;
 
 /// Shared by every connection.
@@ -25,6 +31,21 @@ pub(crate) struct App {
 pub(crate) struct Connection {
     /// Cancelled to close it, with all its streams.
     pub(crate) cut: CancellationToken,
-    /// Cancelled once a request on it had a good token.
+    /// Cancelled once a request on it had a good token, and its caller may have one more.
     pub(crate) known: CancellationToken,
+    /// That caller's right to it.
+    pub(crate) pass: Arc<OnceLock<Pass>>,
+}
+
+impl Connection {
+    /// Takes a request of `caller` on it.
+    pub(crate) fn is_of(&self, caller: &str, meter: &Arc<Meter>) -> Result<(), Failure> {
+        if !self.known.is_cancelled() {
+            let pass = meter.open_connection(caller)?;
+            // Of two first requests at once one pass is enough; the other ends here.
+            let _ = self.pass.set(pass);
+            self.known.cancel();
+        }
+        Ok(())
+    }
 }

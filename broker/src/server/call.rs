@@ -24,6 +24,8 @@ use std::{sync::Arc, time::Duration};
 
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long one of up to 64 KiB may, of which nobody counts how many there are.
+const SMALL_BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An authenticated request without its body.
 pub(crate) struct Call {
@@ -96,17 +98,17 @@ impl FromRequest<App> for Payload {
             .unwrap_or_default()
             .trim()
             .to_owned();
-        let _pass = match request.body().size_hint().upper() {
-            Some(bytes) if bytes <= large::CHUNK_BYTES as u64 => None,
+        let (_pass, patience) = match request.body().size_hint().upper() {
+            Some(bytes) if bytes <= large::CHUNK_BYTES as u64 => (None, SMALL_BODY_TIMEOUT),
             _ => {
                 let caller: Option<&Arc<Caller>> = request.extensions().get();
                 let caller = caller.ok_or_else(Failure::unauthorized)?.username();
-                Some(app.meter.open_body(&caller)?)
+                (Some(app.meter.open_body(&caller)?), BODY_TIMEOUT)
             }
         };
         let limit = app.limits.body_bytes;
         let body = Limited::new(request.into_body(), limit).collect();
-        match tokio::time::timeout(BODY_TIMEOUT, body).await {
+        match tokio::time::timeout(patience, body).await {
             Ok(Ok(body)) => Ok(Self { bytes: body.to_bytes(), content_type }),
             Ok(Err(error)) if error.is::<LengthLimitError>() => {
                 Err(Failure::too_large(format!("the body has more than {limit} bytes")))

@@ -31,10 +31,14 @@ pub struct Limits {
     pub bodies_per_credential: usize,
     /// Open connections in all.
     pub connections: usize,
+    /// Open connections of one credential.
+    pub connections_per_credential: usize,
     /// Open connections on which nobody has shown a token yet, in all.
     pub strangers: usize,
     /// The same, from one IPv4 address or IPv6 /64.
     pub strangers_per_source: usize,
+    /// How long a connection may last without a request that has a token.
+    pub stranger_patience: Duration,
     /// Advertisements that one member may have.
     pub objects_per_member: usize,
     /// ServiceAdvertisements that one member may have.
@@ -58,8 +62,10 @@ impl Default for Limits {
             list_patience: Duration::from_secs(60),
             bodies_per_credential: 16,
             connections: 8_192,
+            connections_per_credential: 1_024,
             strangers: 4_096,
             strangers_per_source: 64,
+            stranger_patience: Duration::from_secs(20),
             // 64 live gateways and 256 tombstones are what receivers accept.
             objects_per_member: 320,
             // As many live ones as receivers believe, and as many withdrawn.
@@ -84,6 +90,7 @@ struct Usage {
     watches: usize,
     lists: usize,
     bodies: usize,
+    connections: usize,
 }
 
 impl Meter {
@@ -140,6 +147,17 @@ impl Meter {
         Ok(self.pass(caller, Held::Body))
     }
 
+    /// Counts one connection of `caller` until the pass is dropped.
+    pub(crate) fn open_connection(self: &Arc<Self>, caller: &str) -> Result<Pass, Failure> {
+        let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        let usage = self.usage(&mut callers, caller);
+        if usage.connections >= self.limits.connections_per_credential {
+            return Err(Failure::too_many_requests("too many connections of this credential", 10));
+        }
+        usage.connections += 1;
+        Ok(self.pass(caller, Held::Connection))
+    }
+
     fn pass(self: &Arc<Self>, caller: &str, held: Held) -> Pass {
         Pass { meter: Arc::clone(self), caller: caller.to_owned(), held }
     }
@@ -154,12 +172,18 @@ impl Meter {
         callers.entry(caller.to_owned()).or_insert_with(|| {
             let quota = Quota::per_second(self.limits.requests_per_second)
                 .allow_burst(self.limits.request_burst);
-            Usage { rate: Arc::new(RateLimiter::direct(quota)), watches: 0, lists: 0, bodies: 0 }
+            Usage {
+                rate: Arc::new(RateLimiter::direct(quota)),
+                watches: 0,
+                lists: 0,
+                bodies: 0,
+                connections: 0,
+            }
         })
     }
 }
 
-/// The right to one open watch, one large list or one large body.
+/// The right to one open watch, large list, large body or connection.
 #[derive(Debug)]
 pub(crate) struct Pass {
     meter: Arc<Meter>,
@@ -172,6 +196,7 @@ enum Held {
     Watch,
     List,
     Body,
+    Connection,
 }
 
 impl Drop for Pass {
@@ -182,6 +207,7 @@ impl Drop for Pass {
                 Held::Watch => &mut usage.watches,
                 Held::List => &mut usage.lists,
                 Held::Body => &mut usage.bodies,
+                Held::Connection => &mut usage.connections,
             };
             *count = count.saturating_sub(1);
         }

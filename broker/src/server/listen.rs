@@ -16,7 +16,7 @@ use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
@@ -65,7 +65,7 @@ pub(crate) struct Front {
 impl Front {
     pub(crate) fn new(app: App, tls: TlsAcceptor, tasks: TaskTracker) -> Arc<Self> {
         let room = Arc::new(Semaphore::new(app.limits.connections));
-        let strangers = Strangers::new(app.limits.strangers, app.limits.strangers_per_source);
+        let strangers = Strangers::new(&app.limits);
         let routes = router(app.clone());
         Arc::new(Self { app, routes, tls, room, strangers, tasks })
     }
@@ -89,7 +89,7 @@ impl Front {
                 tracing::warn!("too many connections, newest closed");
                 continue;
             };
-            let place = self.strangers.enter(from.ip());
+            let place = self.strangers.enter(from.ip(), Instant::now());
             let front = Arc::clone(&self);
             self.tasks.spawn(async move {
                 front.app.metrics.connections.inc();

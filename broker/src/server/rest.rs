@@ -110,16 +110,24 @@ fn resource_routes(resource: &'static Resource) -> Router<App> {
 }
 
 async fn authenticate(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    match caller_of(&app, &request) {
+    match admitted(&app, &request) {
         Ok(caller) => {
-            if let Some(connection) = request.extensions().get::<Connection>() {
-                connection.known.cancel();
-            }
             request.extensions_mut().insert(Arc::new(caller));
             next.run(request).await
         }
         Err(failure) => failure.into_response(),
     }
+}
+
+/// Takes the connection for its caller's before the request is counted: who asks too often is no stranger.
+fn admitted(app: &App, request: &Request) -> Result<Caller, Failure> {
+    let caller = caller_of(app, request)?;
+    let name = caller.username();
+    if let Some(connection) = request.extensions().get::<Connection>() {
+        connection.is_of(&name, &app.meter)?;
+    }
+    app.meter.admit(&name)?;
+    Ok(caller)
 }
 
 fn caller_of(app: &App, request: &Request) -> Result<Caller, Failure> {
@@ -136,9 +144,7 @@ fn caller_of(app: &App, request: &Request) -> Result<Caller, Failure> {
     if !record.is_live(clock::now()) || !record.matches(bearer) {
         return Err(Failure::unauthorized());
     }
-    let caller = Caller { subject: record.subject.clone(), token_id: id.to_owned() };
-    app.meter.admit(&caller.username())?;
-    Ok(caller)
+    Ok(Caller { subject: record.subject.clone(), token_id: id.to_owned() })
 }
 
 async fn count(State(app): State<App>, mut request: Request, next: Next) -> Response {

@@ -144,8 +144,7 @@ async fn who_shows_no_token_holds_no_place_against_who_does() {
     assert!(advertisements(&admin).list(&ListParams::default()).await.is_ok());
     let watch = advertisements(&admin).watch(&WatchParams::default(), "0").await.unwrap();
     for squatter in &mut squatters[..8] {
-        let end = tokio::time::timeout(DEADLINE, squatter.read(&mut [0])).await.unwrap();
-        assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
+        assert!(is_closed(squatter).await);
     }
     for _ in 0..12 {
         squatters.push(TcpStream::connect(address).await.unwrap());
@@ -180,16 +179,59 @@ async fn bodies_that_never_end_are_few_and_only_their_senders() {
         let (http, request) = (http.clone(), request.body(endless).unwrap());
         tokio::spawn(async move { http.request(request).await.map(|it| it.status().as_u16()) })
     };
-    let held = [begin(), begin()];
-    eventually("the third is refused", || async {
-        let third = tokio::time::timeout(Duration::from_millis(500), begin()).await;
-        matches!(third, Ok(Ok(Ok(429))))
-    })
-    .await;
+    let sent: Vec<_> = (0..6).map(|_| begin()).collect();
+    let refused = || sent.iter().filter(|sent| sent.is_finished()).count();
+    eventually("all but two are refused", || async { refused() == 4 }).await;
     // What ends at once needs no such place, and others have their own.
     for (client, member) in [(&hoarder, "west"), (&admin, "east")] {
         let object = advertisement(member, "gw", "one");
         advertisements(client).create(&PostParams::default(), &object).await.unwrap();
     }
-    assert!(held.iter().all(|held| !held.is_finished()));
+    assert_eq!(refused(), 4, "the two are waited for");
+    for sent in sent.into_iter().filter(tokio::task::JoinHandle::is_finished) {
+        assert_eq!(sent.await.unwrap().unwrap(), 429);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_without_a_token_ends_in_time_and_one_with_it_does_not() {
+    let patience = Duration::from_millis(300);
+    let broker = Broker::with(|config| config.limits.stranger_patience = patience).await;
+    let admin = broker.admin().await;
+    let watch = advertisements(&admin).watch(&WatchParams::default(), "0").await.unwrap();
+    let mut squatter = TcpStream::connect(broker.server.addresses()[0]).await.unwrap();
+    assert!(is_closed(&mut squatter).await);
+    let api = advertisements(&admin);
+    api.create(&PostParams::default(), &advertisement("west", "gw", "one")).await.unwrap();
+    let told = tokio::time::timeout(DEADLINE, Box::pin(watch).try_next()).await.unwrap();
+    assert!(matches!(told, Ok(Some(WatchEvent::Added(_)))), "{told:?}");
+}
+
+#[tokio::test]
+async fn one_account_holds_its_share_of_connections_and_no_more() {
+    let broker = Broker::with(|config| config.limits.connections_per_credential = 2).await;
+    let admin = broker.admin().await;
+    broker.account(NAMESPACE, "member-west").await;
+    let token = new_token(&admin, NAMESPACE, "member-west").await;
+    let mut clients = Vec::new();
+    let mut outcomes = Vec::new();
+    for _ in 0..3 {
+        let client = broker.with_token(&token).await;
+        outcomes.push(send(&client, "GET", "/version", &Value::Null).await.map(|_| ()));
+        clients.push(client);
+    }
+    assert_eq!(outcomes, [Ok(()), Ok(()), Err(429)]);
+    send(&admin, "GET", "/version", &Value::Null).await.unwrap();
+    clients.truncate(1);
+    eventually("a closed connection makes room", || async {
+        let client = broker.with_token(&token).await;
+        send(&client, "GET", "/version", &Value::Null).await.is_ok()
+    })
+    .await;
+}
+
+/// Sooner than a TLS handshake would time out.
+async fn is_closed(connection: &mut TcpStream) -> bool {
+    let end = tokio::time::timeout(Duration::from_secs(5), connection.read(&mut [0])).await;
+    matches!(end, Ok(Ok(0) | Err(_)))
 }

@@ -319,7 +319,7 @@ mod tests {
         moved.endpoint = Some("[2001:db8::1]:5".parse().unwrap());
         let late = BTreeMap::from([(A, moved.clone())]);
         assert!(peers(&present, &late, &NoSecrets, &anything).0.is_empty(), "it roamed since");
-        moved.instead_of = roamed.endpoint;
+        moved.displaces = roamed.endpoint.into();
         let wanted = BTreeMap::from([(A, moved.clone())]);
         let (edits, _) = peers(&present, &wanted, &NoSecrets, &anything);
         assert_eq!(edits[0].endpoint, moved.endpoint);

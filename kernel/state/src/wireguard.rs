@@ -35,15 +35,35 @@ pub struct Peer {
     pub psk: Option<PskFingerprint>,
     /// Where to send. In what is wanted, `None` leaves the device's own (roamed) value alone.
     pub endpoint: Option<SocketAddr>,
-    /// Where the device sent when the wanted `endpoint` was chosen. A device that sends elsewhere by
-    /// now has heard from the peer there, and knows better. `None` in what is observed.
-    pub instead_of: Option<SocketAddr>,
+    /// What the wanted `endpoint` may be written over. `Nothing` in what is observed.
+    pub displaces: Displaces,
     /// Persistent keepalive in seconds; `None` is off.
     pub keepalive: Option<u16>,
     /// Destinations sent to this peer, and sources taken from it; no two peers share one.
     pub allowed_ips: BTreeSet<IpNetwork>,
     /// Sources taken from this peer besides; may overlap other peers. Userspace devices only.
     pub accepted_sources: BTreeSet<IpNetwork>,
+}
+
+/// Which endpoint of a device a wanted one may be written over. A device that has none takes any.
+///
+/// A device that sends elsewhere than when the wanted one was chosen has heard from the peer there
+/// since, and knows better.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Displaces {
+    /// None: there was none.
+    #[default]
+    Nothing,
+    /// The one that the device sent to then.
+    This(SocketAddr),
+    /// Whatever it is.
+    Anything,
+}
+
+impl From<Option<SocketAddr>> for Displaces {
+    fn from(seen: Option<SocketAddr>) -> Self {
+        seen.map_or(Self::Nothing, Self::This)
+    }
 }
 
 impl Peer {
@@ -60,7 +80,11 @@ impl Peer {
     /// Returns the endpoint that a device which sends to `seen` is to be given; `None` where it sends
     /// there, has none asked of it, or has followed its peer since one was chosen.
     pub fn endpoint_to_set(&self, seen: Option<SocketAddr>) -> Option<SocketAddr> {
-        let has_roamed = seen.is_some() && seen != self.instead_of;
+        let has_roamed = match self.displaces {
+            Displaces::Nothing => seen.is_some(),
+            Displaces::This(then) => seen.is_some_and(|now| now != then),
+            Displaces::Anything => false,
+        };
         self.endpoint.filter(|wanted| seen != Some(*wanted) && !has_roamed)
     }
 }
@@ -133,7 +157,7 @@ mod tests {
         let wanted = Peer {
             psk: Some(PskFingerprint([1; 8])),
             endpoint: at("192.0.2.1:51820"),
-            instead_of: at("192.0.2.2:51820"),
+            displaces: at("192.0.2.2:51820").into(),
             keepalive: Some(25),
             allowed_ips: BTreeSet::from(["10.1.0.0/16".parse().unwrap()]),
             accepted_sources: BTreeSet::from(["10.9.0.0/16".parse().unwrap()]),
@@ -162,7 +186,7 @@ mod tests {
     #[test]
     fn an_endpoint_that_was_chosen_before_the_peer_roamed_is_not_set() {
         let (chosen, before) = (at("192.0.2.1:51820"), at("192.0.2.2:51820"));
-        let wanted = Peer { endpoint: chosen, instead_of: before, ..Peer::default() };
+        let wanted = Peer { endpoint: chosen, displaces: before.into(), ..Peer::default() };
         assert_eq!(wanted.endpoint_to_set(before), chosen);
         assert_eq!(wanted.endpoint_to_set(chosen), None, "it is set already");
         assert_eq!(wanted.endpoint_to_set(at("198.51.100.7:4")), None);
@@ -170,6 +194,9 @@ mod tests {
         let first = Peer { endpoint: chosen, ..Peer::default() };
         assert_eq!(first.endpoint_to_set(None), chosen);
         assert_eq!(first.endpoint_to_set(at("198.51.100.7:4")), None, "it called first");
+        let other = Peer { displaces: Displaces::Anything, ..first };
+        assert_eq!(other.endpoint_to_set(at("198.51.100.7:4")), chosen);
+        assert_eq!(other.endpoint_to_set(chosen), None);
     }
 
     fn at(text: &str) -> Option<SocketAddr> {

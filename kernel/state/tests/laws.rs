@@ -12,7 +12,7 @@ use sealane_state::diff::diff;
 use sealane_state::diff::model::apply_to;
 use sealane_state::host::HostState;
 use sealane_state::route::Target;
-use sealane_state::wireguard::Peer;
+use sealane_state::wireguard::{Displaces, Peer};
 
 fn applied(have: &HostState, steps: &[Change]) -> HostState {
     let mut host = have.clone();
@@ -30,7 +30,7 @@ fn with_roamed_endpoints(want: &HostState, seen: &HostState) -> HostState {
             if peer.endpoint_to_set(roamed).is_none() {
                 peer.endpoint = roamed;
             }
-            peer.instead_of = None;
+            peer.displaces = Displaces::Nothing;
         }
     }
     want

@@ -88,7 +88,8 @@ pub fn run(to: SocketAddr, pace: Pace, stop: &AtomicBool) -> io::Result<FlowRepo
     let lost_at =
         lost_at.map(|hole| format!("{} x {}", time_of_day(due(hole.start)), hole.end - hole.start));
     let lost_at = lost_at.collect();
-    Ok(FlowReport { lost_at, ..tally.report(sent, span) })
+    let stood_still_ms = schedule.shift().as_secs_f64() * 1e3;
+    Ok(FlowReport { lost_at, stood_still_ms, ..tally.report(sent, span) })
 }
 
 fn interval(rate: u32) -> Duration {
@@ -130,9 +131,12 @@ impl Schedule {
     fn follow(&mut self, number: u64, now: Duration) {
         let late = now.saturating_sub(self.due(number));
         if late > CAUGHT_UP {
-            let shift = self.shifts.last().map_or(Duration::ZERO, |it| it.1);
-            self.shifts.push((number, shift + late));
+            self.shifts.push((number, self.shift() + late));
         }
+    }
+
+    fn shift(&self) -> Duration {
+        self.shifts.last().map_or(Duration::ZERO, |it| it.1)
     }
 }
 
@@ -248,6 +252,7 @@ impl Tally {
             rtt_p50_ms: percentile(50),
             rtt_p99_ms: percentile(99),
             seconds: span.as_secs_f64(),
+            stood_still_ms: 0.0,
             lost_at: Vec::new(),
         }
     }
@@ -284,6 +289,7 @@ mod tests {
         schedule.follow(6, ms(360 + 21));
         let due = [3, 4, 5, 6, 7].map(|number| schedule.due(number));
         assert_eq!(due, [30, 340, 350, 381, 391].map(ms));
+        assert_eq!(schedule.shift(), ms(321));
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub struct FlowReport {
     pub rtt_p99_ms: f64,
     /// From the first packet sent to the last.
     pub seconds: f64,
+    /// How long the sender stood still, beyond what it caught up with: the rate was not held meanwhile.
+    pub stood_still_ms: f64,
     /// When what never came back was due to be sent, to look up in the logs: `23:59:59.999 x 3`, UTC.
     /// The first ten such spans.
     pub lost_at: Vec<String>,

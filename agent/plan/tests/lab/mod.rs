@@ -26,7 +26,7 @@ use sealane_state::facts::LinkFacts;
 use sealane_state::link::Backend;
 use sealane_state::route::{Route, RouteKey, Target};
 use sealane_state::rule::Family;
-use sealane_state::wireguard::{PskFingerprint, PublicKey};
+use sealane_state::wireguard::{Displaces, PskFingerprint, PublicKey};
 
 /// The present, in all stories.
 pub const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
@@ -190,7 +190,7 @@ pub fn silent(world: &mut World, own: (&str, &str), remote: (&str, &str)) {
 pub fn tries(world: &mut World, own: (&str, &str), remote: (&str, &str), endpoint: &str) {
     let health = world.lanes.entry(lane(own, remote)).or_default();
     let endpoint = endpoint.parse().unwrap();
-    health.endpoint = EndpointAdvice::Try { endpoint, instead_of: None };
+    health.endpoint = EndpointAdvice::Try { endpoint, displaces: Displaces::Nothing };
 }
 
 /// Gives a remote gateway a further key, in the slot four above.

@@ -6,7 +6,7 @@ use crate::change::Change;
 use crate::host::HostState;
 use crate::link::LinkKind;
 use crate::name::LinkName;
-use crate::wireguard::{Device, Peer, PublicKey};
+use crate::wireguard::{Device, Displaces, Peer, PublicKey};
 
 /// Does to `host` what Linux does when `change` is applied, known side effects included.
 pub fn apply_to(host: &mut HostState, change: &Change) {
@@ -93,7 +93,7 @@ fn put_peer(host: &mut HostState, name: &LinkName, key: PublicKey, peer: &Peer) 
     }
     let roamed = device.peers.get(&key).and_then(|old| old.endpoint);
     let endpoint = peer.endpoint_to_set(roamed).or(roamed);
-    device.peers.insert(key, Peer { endpoint, instead_of: None, ..peer.clone() });
+    device.peers.insert(key, Peer { endpoint, displaces: Displaces::Nothing, ..peer.clone() });
 }
 
 /// With the last IPv4 address of a link go its IPv4 routes in every table and its ARP entries,

@@ -18,7 +18,7 @@ use sealane_state::neighbour::{Fdb, Neighbour};
 use sealane_state::route::{Route, RouteKey, Target};
 use sealane_state::rule::{Family, MarkMatch, Rule, Sense};
 use sealane_state::sysctl::SysctlKey;
-use sealane_state::wireguard::{Device, Peer, PskFingerprint, PublicKey};
+use sealane_state::wireguard::{Device, Displaces, Peer, PskFingerprint, PublicKey};
 
 const LINKS: [&str; 3] = ["sealane0", "sealane1", "sealane-vx"];
 
@@ -56,14 +56,18 @@ fn link() -> impl Strategy<Value = Link> {
 
 fn peer() -> impl Strategy<Value = Peer> {
     let endpoint = || option::of(ip().prop_map(|ip| SocketAddr::new(ip, 51820)));
-    let aim = (endpoint(), endpoint());
+    let displaces = prop_oneof![
+        3 => endpoint().prop_map(Displaces::from),
+        1 => Just(Displaces::Anything),
+    ];
+    let aim = (endpoint(), displaces);
     let psk = option::of((0..2u8).prop_map(|byte| PskFingerprint([byte; 8])));
     let nets = || btree_set(net(), 0..4);
     (psk, aim, option::of(25..27u16), nets(), nets()).prop_map(
-        |(psk, (endpoint, instead_of), keepalive, allowed_ips, accepted_sources)| Peer {
+        |(psk, (endpoint, displaces), keepalive, allowed_ips, accepted_sources)| Peer {
             psk,
             endpoint,
-            instead_of,
+            displaces,
             keepalive,
             allowed_ips,
             accepted_sources,
@@ -145,7 +149,7 @@ pub(crate) fn pair() -> impl Strategy<Value = (HostState, HostState)> {
 /// What a device says of its peers holds no wish.
 fn observed(mut host: HostState) -> HostState {
     let peers = host.devices.values_mut().flat_map(|device| device.peers.values_mut());
-    peers.for_each(|peer| peer.instead_of = None);
+    peers.for_each(|peer| peer.displaces = Displaces::Nothing);
     host
 }
 
