@@ -170,7 +170,8 @@ impl CandidateSearch {
     /// Takes the list the peer advertises now; order and duplicates do not matter.
     ///
     /// Progress is kept: what stays on the list keeps its count, what is new joins the round under
-    /// way, and an attempt goes on unless its address left the list. Returns whether an address joined the list of a lane that had worked.
+    /// way, and an attempt goes on unless its address left the list. Returns
+    /// whether an address joined the list of a lane that had worked.
     pub fn set_candidates(&mut self, now: Time, candidates: &[Candidate]) -> Joined {
         let mut listed: BTreeMap<SocketAddr, Source> = BTreeMap::new();
         let learnt = self.tried.keys().filter(|known| known.source == Source::Learnt);

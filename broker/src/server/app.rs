@@ -2,7 +2,7 @@
 //! metrics, the stop signal; whose connection it is. Does not own what any of them does.
 
 use super::{
-    failure::Failure, gate::ClusterSetGate, limit::Limits, limit::Meter, limit::Pass,
+    failure::Failure, gate::ClusterSetGate, limit::Held, limit::Limits, limit::Meter, limit::Pass,
     metrics::Metrics, store::Store,
 };
 use std::{
@@ -38,10 +38,10 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Takes a request of `caller` on it.
-    pub(crate) fn is_of(&self, caller: &str, meter: &Arc<Meter>) -> Result<(), Failure> {
+    /// Makes it the caller's of its first request with a good token.
+    pub(crate) fn claim(&self, caller: &str, meter: &Arc<Meter>) -> Result<(), Failure> {
         if !self.known.is_cancelled() {
-            let pass = meter.open_connection(caller)?;
+            let pass = meter.open(caller, Held::Connection)?;
             // Of two first requests at once one pass is enough; the other ends here.
             let _ = self.pass.set(pass);
             self.known.cancel();

@@ -6,6 +6,7 @@ use super::{
     app::{App, Connection},
     failure::Failure,
     large,
+    limit::Held,
     patch::{json_body, yaml_body},
     protobuf,
     query::Query,
@@ -103,7 +104,7 @@ impl FromRequest<App> for Payload {
             _ => {
                 let caller: Option<&Arc<Caller>> = request.extensions().get();
                 let caller = caller.ok_or_else(Failure::unauthorized)?.username();
-                (Some(app.meter.open_body(&caller)?), BODY_TIMEOUT)
+                (Some(app.meter.open(&caller, Held::Body)?), BODY_TIMEOUT)
             }
         };
         let limit = app.limits.body_bytes;

@@ -6,6 +6,7 @@ use super::{
     call::{Call, Payload, respond},
     failure::Failure,
     large,
+    limit::Held,
     list::list,
     object::{Key, Object},
     patch::{Change, json_body},
@@ -63,7 +64,7 @@ pub(crate) async fn list_or_watch(
         if body.len() <= large::CHUNK_BYTES {
             return Ok(respond(StatusCode::OK, body));
         }
-        let pass = call.app.meter.open_list(&call.caller.username())?;
+        let pass = call.app.meter.open(&call.caller.username(), Held::List)?;
         let patience = call.app.limits.list_patience;
         return Ok(respond(StatusCode::OK, large::held(body, pass, call.connection, patience)));
     }

@@ -87,10 +87,13 @@ pub(crate) struct Meter {
 #[derive(Debug)]
 struct Usage {
     rate: Arc<DefaultDirectRateLimiter>,
-    watches: usize,
-    lists: usize,
-    bodies: usize,
-    connections: usize,
+    held: BTreeMap<Held, usize>,
+}
+
+impl Usage {
+    fn of(&self, held: Held) -> usize {
+        self.held.get(&held).copied().unwrap_or(0)
+    }
 }
 
 impl Meter {
@@ -113,72 +116,53 @@ impl Meter {
     /// Counts one watch of `caller` until the pass is dropped.
     pub(crate) fn open_watch(self: &Arc<Self>, caller: &str) -> Result<Pass, Failure> {
         let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
-        let open: usize = callers.values().map(|usage| usage.watches).sum();
-        let usage = self.usage(&mut callers, caller);
-        if usage.watches >= self.limits.watches_per_credential {
-            return Err(Failure::too_many_requests("too many watches of this credential", 10));
+        let open: usize = callers.values().map(|usage| usage.of(Held::Watch)).sum();
+        let pass = self.hold(&mut callers, caller, Held::Watch)?;
+        if open < self.limits.watches {
+            return Ok(pass);
         }
-        if open >= self.limits.watches {
-            return Err(Failure::too_many_requests("too many watches in all", 10));
-        }
-        usage.watches += 1;
-        Ok(self.pass(caller, Held::Watch))
+        // The pass takes the lock when it ends.
+        drop(callers);
+        Err(Failure::too_many_requests("too many watches in all", 10))
     }
 
-    /// Counts one large list of `caller` until the pass is dropped.
-    pub(crate) fn open_list(self: &Arc<Self>, caller: &str) -> Result<Pass, Failure> {
-        let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
-        let usage = self.usage(&mut callers, caller);
-        if usage.lists >= self.limits.lists_per_credential {
-            return Err(Failure::too_many_requests("too many unread lists of this credential", 1));
-        }
-        usage.lists += 1;
-        Ok(self.pass(caller, Held::List))
+    /// Counts one more of these of `caller` until the pass is dropped.
+    pub(crate) fn open(self: &Arc<Self>, caller: &str, held: Held) -> Result<Pass, Failure> {
+        self.hold(&mut self.callers.lock().unwrap_or_else(PoisonError::into_inner), caller, held)
     }
 
-    /// Counts one large body of `caller` until the pass is dropped.
-    pub(crate) fn open_body(self: &Arc<Self>, caller: &str) -> Result<Pass, Failure> {
-        let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
-        let usage = self.usage(&mut callers, caller);
-        if usage.bodies >= self.limits.bodies_per_credential {
-            return Err(Failure::too_many_requests("too many unsent bodies of this credential", 1));
+    fn hold(
+        self: &Arc<Self>,
+        callers: &mut BTreeMap<String, Usage>,
+        caller: &str,
+        held: Held,
+    ) -> Result<Pass, Failure> {
+        let (most, what, wait) = match held {
+            Held::Watch => (self.limits.watches_per_credential, "watches", 10),
+            Held::List => (self.limits.lists_per_credential, "unread lists", 1),
+            Held::Body => (self.limits.bodies_per_credential, "unsent bodies", 1),
+            Held::Connection => (self.limits.connections_per_credential, "connections", 10),
+        };
+        let open = self.usage(callers, caller).held.entry(held).or_default();
+        if *open >= most {
+            let why = format!("too many {what} of this credential");
+            return Err(Failure::too_many_requests(why, wait));
         }
-        usage.bodies += 1;
-        Ok(self.pass(caller, Held::Body))
-    }
-
-    /// Counts one connection of `caller` until the pass is dropped.
-    pub(crate) fn open_connection(self: &Arc<Self>, caller: &str) -> Result<Pass, Failure> {
-        let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
-        let usage = self.usage(&mut callers, caller);
-        if usage.connections >= self.limits.connections_per_credential {
-            return Err(Failure::too_many_requests("too many connections of this credential", 10));
-        }
-        usage.connections += 1;
-        Ok(self.pass(caller, Held::Connection))
-    }
-
-    fn pass(self: &Arc<Self>, caller: &str, held: Held) -> Pass {
-        Pass { meter: Arc::clone(self), caller: caller.to_owned(), held }
+        *open += 1;
+        Ok(Pass { meter: Arc::clone(self), caller: caller.to_owned(), held })
     }
 
     /// Open watches in all.
     pub(crate) fn watches(&self) -> usize {
         let callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
-        callers.values().map(|usage| usage.watches).sum()
+        callers.values().map(|usage| usage.of(Held::Watch)).sum()
     }
 
     fn usage<'a>(&self, callers: &'a mut BTreeMap<String, Usage>, caller: &str) -> &'a mut Usage {
         callers.entry(caller.to_owned()).or_insert_with(|| {
             let quota = Quota::per_second(self.limits.requests_per_second)
                 .allow_burst(self.limits.request_burst);
-            Usage {
-                rate: Arc::new(RateLimiter::direct(quota)),
-                watches: 0,
-                lists: 0,
-                bodies: 0,
-                connections: 0,
-            }
+            Usage { rate: Arc::new(RateLimiter::direct(quota)), held: BTreeMap::new() }
         })
     }
 }
@@ -191,25 +175,25 @@ pub(crate) struct Pass {
     held: Held,
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Held {
+/// What one credential may have so many of at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Held {
+    /// An open watch.
     Watch,
+    /// A large answer that was not read yet.
     List,
+    /// A large body that was not sent yet.
     Body,
+    /// A connection.
     Connection,
 }
 
 impl Drop for Pass {
     fn drop(&mut self) {
         let mut callers = self.meter.callers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(usage) = callers.get_mut(&self.caller) {
-            let count = match self.held {
-                Held::Watch => &mut usage.watches,
-                Held::List => &mut usage.lists,
-                Held::Body => &mut usage.bodies,
-                Held::Connection => &mut usage.connections,
-            };
-            *count = count.saturating_sub(1);
+        let usage = callers.get_mut(&self.caller);
+        if let Some(open) = usage.and_then(|usage| usage.held.get_mut(&self.held)) {
+            *open = open.saturating_sub(1);
         }
     }
 }

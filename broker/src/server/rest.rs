@@ -124,7 +124,7 @@ fn admitted(app: &App, request: &Request) -> Result<Caller, Failure> {
     let caller = caller_of(app, request)?;
     let name = caller.username();
     if let Some(connection) = request.extensions().get::<Connection>() {
-        connection.is_of(&name, &app.meter)?;
+        connection.claim(&name, &app.meter)?;
     }
     app.meter.admit(&name)?;
     Ok(caller)
